@@ -1,0 +1,1 @@
+"""Inventory and runbooks: from YAML to frozen models, every mistake with its line."""

@@ -1,0 +1,1 @@
+"""Plans, due-ness, durable runs and their records."""

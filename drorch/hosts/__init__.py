@@ -1,0 +1,1 @@
+"""Hosts: local, ssh and fake; each behind the one protocol of core.host."""

@@ -1,0 +1,16 @@
+"""Kinds of ways to tell people: one file each."""
+
+from typing import TYPE_CHECKING, Annotated, Union
+
+from pydantic import Field
+
+from drorch.core.kinds import kinds_in
+from drorch.core.route import Route
+
+KINDS = kinds_in(__name__, list(__path__), Route)  # type: ignore[type-abstract]  # the base of the kinds
+"""Every kind by its name."""
+
+if TYPE_CHECKING:
+    AnyRoute = Route
+else:
+    AnyRoute = Annotated[Union[tuple(KINDS.values())], Field(discriminator="kind")]  # noqa: UP007 - made at run time

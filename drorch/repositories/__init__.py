@@ -1,0 +1,1 @@
+"""Repositories: restic, and one in memory."""

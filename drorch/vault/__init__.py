@@ -1,0 +1,1 @@
+"""Signing, sealing, secrets."""
