@@ -1,0 +1,3 @@
+"""Fixtures for all tests: real parts, each started once per session."""
+
+pytest_plugins: list[str] = []
