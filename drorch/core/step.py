@@ -133,6 +133,14 @@ class Tools(Protocol):
         ...
 
     @property
+    def repeated(self) -> bool:
+        """Whether this attempt may have been begun before and been cut or lost: look first for what it left.
+
+        False only when that is certain, so that the common case need not look.
+        """
+        ...
+
+    @property
     def clock(self) -> Clock:
         """The time."""
         ...
