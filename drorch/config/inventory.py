@@ -1,14 +1,15 @@
 """The inventory's models: what there is and where."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from drorch.core.host import FakeHostSpec, LocalHostSpec, SshHostSpec
 from drorch.core.model import Frozen, HostName, Name, RepositoryName
 from drorch.core.repository import RepositorySpec
 from drorch.core.scene import Objectives
 from drorch.core.schedule import TimeZone
+from drorch.core.secret import SecretSpec
 from drorch.notifiers import AnyRoute
 from drorch.sources import AnySource
 
@@ -24,27 +25,6 @@ AnyHostSpec = Annotated[
     Annotated[LocalHostSpec, Tag("local")] | Annotated[SshHostSpec, Tag("ssh")] | Annotated[FakeHostSpec, Tag("fake")],
     Discriminator(_connector),
 ]
-
-
-class SecretSpec(Frozen):
-    """Where a secret's value comes from: exactly one of env, file, command, credential."""
-
-    env: str | None = None
-    """Name of an environment variable of the drorch process."""
-    file: str | None = None
-    """A file; its last newline is dropped. Refused when others than its owner can read it."""
-    command: tuple[str, ...] | None = None
-    """A command on the controller that prints the value; its last newline is dropped."""
-    credential: str | None = None
-    """The name of a file in systemd's ``$CREDENTIALS_DIRECTORY``."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        said = [key for key in type(self).model_fields if getattr(self, key) is not None]
-        if len(said) != 1:
-            msg = f"must have exactly one of env, file, command, credential; has {', '.join(said) or 'none'}"
-            raise ValueError(msg)
-        return self
 
 
 def _one_or_many(value: object) -> object:

@@ -1,8 +1,31 @@
 """Secrets by name."""
 
-from typing import Protocol, final
+from typing import Annotated, Protocol, Self, final
 
-from drorch.core.model import SecretRef
+from pydantic import Field, StringConstraints, model_validator
+
+from drorch.core.model import Frozen, SecretRef
+
+
+class SecretSpec(Frozen):
+    """Where a secret's value comes from: exactly one of env, file, command, credential."""
+
+    env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Name of an environment variable of the drorch process."""
+    file: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """A file; its last newline is dropped. Refused when others than its owner can read it."""
+    command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """A command on the controller that prints the value; its last newline is dropped."""
+    credential: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_@:-][A-Za-z0-9_@:.-]*$")] | None = None
+    """The name of a file in systemd's ``$CREDENTIALS_DIRECTORY``."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        said = [key for key in type(self).model_fields if getattr(self, key) is not None]
+        if len(said) != 1:
+            msg = f"must have exactly one of env, file, command, credential; has {', '.join(said) or 'none'}"
+            raise ValueError(msg)
+        return self
 
 
 @final
