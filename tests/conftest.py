@@ -1,3 +1,6 @@
 """Fixtures for all tests: real parts, each started once per session."""
 
-pytest_plugins: list[str] = []
+pytest_plugins: list[str] = [
+    "support.sshd",
+    "support.properties",
+]
