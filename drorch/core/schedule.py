@@ -1,7 +1,7 @@
 """When a runbook is due, as a user writes it. The arithmetic is `drorch.engine.due`."""
 
 import re
-from datetime import time
+from datetime import datetime, time
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -39,6 +39,35 @@ def _known_zone(name: str) -> str:
 TimeZone = Annotated[str, AfterValidator(_known_zone)]
 """A name of the IANA time zone database."""
 
+_CRON_FIELDS = 5
+
+
+def _cron(text: str) -> str:
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415 - only documents with a cron line pay for its parser
+
+    fields = text.split()
+    if len(fields) != _CRON_FIELDS:
+        msg = (
+            "must be a cron expression of five fields (minute, hour, day of month, month, day of week), such as "
+            f'"30 2 * * 1-5"; has {len(fields)}'
+        )
+        raise ValueError(msg)
+    try:
+        sample = CronSim(text, datetime(2000, 1, 1))  # noqa: DTZ001 - wall-clock time without a place, on purpose
+        next(sample)
+    except (CronSimError, AssertionError) as error:  # it also asserts while it parses
+        what = str(error).lower() or "something is wrong"
+        msg = f'must be a cron expression such as "30 2 * * 1-5"; {what} in {text!r}'
+        raise ValueError(msg) from None
+    except StopIteration:
+        msg = f"must be a cron expression that comes round; {text!r} never does"
+        raise ValueError(msg) from None
+    return text
+
+
+Cron = Annotated[str, AfterValidator(_cron), Field(examples=["30 2 * * 1-5"], max_length=200)]
+"""Five fields, as cron(5): lists, ranges, steps, names, ``L`` and ``#``; read by cronsim."""
+
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 
@@ -72,8 +101,8 @@ class Schedule(Frozen):
     weekly: Weekly | None = None
     monthly: Monthly | None = None
     quarterly: Quarterly | None = None
-    cron: str | None = None
-    """Five fields, as cron(5)."""
+    cron: Cron | None = None
+    """Five fields, as cron(5). With ``*`` for the hour it counts real hours; otherwise wall-clock times."""
     timezone: TimeZone | None = None
     """The inventory's unless said."""
     jitter: Duration = parse_duration("0s")
