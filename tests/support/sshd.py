@@ -99,6 +99,10 @@ class Sshd:
         """What the server wrote so far."""
         return (self.folder / "log").read_text(errors="replace")
 
+    def settled(self) -> bool:
+        """Whether it answers, or has given up."""
+        return self.process.poll() is not None or _banner(self.port)
+
     def connections(self) -> tuple[int, ...]:
         """Process ids that serve a connection each; killing one cuts it without a word."""
         return children(self.process.pid)
@@ -174,9 +178,9 @@ def start_sshd(folder: Path, *, options: str = "") -> Sshd:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        ready = eventually(lambda p=process, n=port: p.poll() is not None or _banner(n))
-        if ready and process.poll() is None:
-            return Sshd(folder, port, host_key, process)
+        machine = Sshd(folder, port, host_key, process)
+        if eventually(machine.settled) and process.poll() is None:
+            return machine
         process.kill()
         process.wait(10)
     pytest.fail(f"sshd does not start: {(folder / 'log').read_text(errors='replace')}")
