@@ -3,4 +3,5 @@
 pytest_plugins: list[str] = [
     "support.sshd",
     "support.properties",
+    "support.postgres",
 ]
