@@ -15,7 +15,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, St
 class Frozen(BaseModel):
     """A declared value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=False,
+        hide_input_in_errors=True,
+        serialize_by_alias=True,  # what is dumped is what a user may write
+    )
 
 
 @dataclass(frozen=True, slots=True)

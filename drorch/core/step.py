@@ -133,6 +133,11 @@ class Tools(Protocol):
         ...
 
     @property
+    def step(self) -> str:
+        """The id of the step that is performed: its evidence is kept under it."""
+        ...
+
+    @property
     def repeated(self) -> bool:
         """Whether this attempt may have been begun before and been cut or lost: look first for what it left.
 
