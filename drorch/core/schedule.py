@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, time
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
 
@@ -30,7 +30,11 @@ TimeOfDay = Annotated[
 
 
 def _known_zone(name: str) -> str:
-    if name != "UTC" and name not in available_timezones():
+    try:
+        known = not name.startswith(("posix/", "right/")) and ZoneInfo(name).key == name
+    except (KeyError, ValueError, OSError):
+        known = False
+    if not known:
         msg = "must be a time zone's name such as Europe/Berlin or UTC"
         raise ValueError(msg)
     return name

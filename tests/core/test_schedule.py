@@ -53,3 +53,18 @@ def test_a_schedule_says_one_thing(spec: dict[str, str]) -> None:
     """None of the ways, or two of them, is refused."""
     with pytest.raises(ValidationError, match="exactly one of"):
         Schedule.model_validate(spec)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"])
+def test_a_zone_is_known_by_its_name(zone: str) -> None:
+    """Names of the time zone database are taken as they are."""
+    assert Schedule.model_validate({"daily": "02:30", "timezone": zone}).timezone == zone
+
+
+@pytest.mark.parametrize(
+    "zone", ["", "Europe", "Berlin", "europe/berlin ", "/etc/localtime", "../UTC", "posix/UTC", "a\0b"]
+)
+def test_an_unknown_zone_is_refused(zone: str) -> None:
+    """Neither a folder of the database nor a path is a zone."""
+    with pytest.raises(ValidationError, match="time zone's name"):
+        Schedule.model_validate({"daily": "02:30", "timezone": zone})
