@@ -46,6 +46,9 @@ class Destination(Frozen):
     source may write beside them. Removed as a whole by the clean-up."""
     drill: bool
     """Whether this is a rehearsal: leave owners, roles, jobs and everything else outside the destination alone."""
+    recorded: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """The absolute paths that the restored snapshot of each part recorded, by `Part.name`; what ``~/`` meant on the
+    machine that was backed up is read from these. Empty while unknown."""
 
 
 class Restored(Frozen):
@@ -87,6 +90,10 @@ class Source(Frozen, ABC):
     @abstractmethod
     def parts(self) -> tuple[Part, ...]:
         """What a backup takes, in order; pure. The last part is the main one: its snapshot makes the recovery point."""
+
+    def remedy(self, errors: str) -> str:
+        """What to do about a part's command that failed with these lines of standard error; empty for no idea; pure."""
+        return ""
 
     @abstractmethod
     def load(self, host: Host, into: Destination, secrets: Secrets) -> Restored | Failure:
