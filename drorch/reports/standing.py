@@ -1,0 +1,129 @@
+"""Gathers what `readiness` judges: documents and journal in, one `Readiness` per service out. Writes nothing."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from drorch.config.adhoc import runbook_for
+from drorch.config.inventory import Inventory
+from drorch.config.runbook import Runbook
+from drorch.engine.due import PUNCTUAL, due, next_slot
+from drorch.engine.journal import Journal, Run
+from drorch.engine.plan import make_plan
+from drorch.reports.gaps import Attention, attention
+from drorch.reports.proof import Today
+from drorch.reports.readiness import Readiness, readiness
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How everything stands."""
+
+    site: str
+    at: datetime
+    daemon: bool
+    """Whether a daemon serves the state folder."""
+    services: tuple[Readiness, ...]
+    strays: tuple[Attention, ...]
+    """Runs that need a person, of services that the inventory no longer has."""
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is at risk."""
+        return all(service.good for service in self.services) and not self.strays
+
+
+def stand(
+    inventory: Inventory,
+    runbooks: Mapping[str, Runbook],
+    journal: Journal,
+    alive: Callable[[Run], bool],
+    now: datetime,
+    *,
+    daemon: bool,
+    only: str | None = None,
+) -> Standing:
+    """How each service, or ``only`` that one, stands. ``alive`` is asked about unfinished runs only."""
+    runs: dict[str, list[Run]] = defaultdict(list)
+    for run in journal.runs(service=only):
+        runs[run.service].append(run)
+    look = _Look(inventory, runbooks, journal, now)
+    services = []
+    for name, service in inventory.services.items():
+        if only is not None and name != only:
+            continue
+        mine = runs.pop(name, [])
+        services.append(
+            readiness(
+                name,
+                service,
+                look.today(name, mine),
+                runs=mine,
+                alive=frozenset(run.id for run in mine if not run.state.final and alive(run)),
+                now=now,
+                zone=look.zone,
+                daemon=daemon,
+            )
+        )
+    strays = tuple(attention(run) for left in runs.values() for run in left if not run.state.final and not alive(run))
+    return Standing(inventory.site, now, daemon, tuple(services), strays)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the documents and the journal say at one moment."""
+
+    inventory: Inventory
+    runbooks: Mapping[str, Runbook]
+    journal: Journal
+    now: datetime
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.inventory.timezone)
+
+    @cached_property
+    def missed(self) -> Mapping[str, Sequence[datetime]]:
+        """What the daemon noted as missed, by runbook."""
+        found: dict[str, list[datetime]] = defaultdict(list)
+        for record in self.journal.records("schedule"):
+            if record.body.get("what") == "missed":
+                found[str(record.body["runbook"])].append(datetime.fromisoformat(str(record.body["slot"])))
+        return found
+
+    def today(self, service: str, runs: Sequence[Run]) -> list[Today]:
+        """The service's runbooks, and the drill that it would get without one."""
+        mine = [runbook for runbook in self.runbooks.values() if runbook.service == service]
+        found = [self._one(runbook, runs) for runbook in mine]
+        if self.inventory.services[service].standbys and not any(one.kind == "drill" for one in found):
+            plain = runbook_for(self.runbooks, self.inventory, "drill", service)
+            found.append(Today(plain.runbook, "drill", make_plan(self.inventory, plain).digest, written=False))
+        return found
+
+    def _one(self, runbook: Runbook, runs: Sequence[Run]) -> Today:
+        name, schedule = runbook.runbook, runbook.schedule
+        digest = make_plan(self.inventory, runbook).digest
+        if schedule is None:
+            return Today(name, runbook.kind, digest)
+        own = [run for run in runs if run.runbook == name]
+        last = max((run.started for run in own), default=NEVER)
+        past = max((datetime.fromisoformat(run.slot) for run in own if run.slot), default=None)
+        seen = self.journal.get(f"seen:{name}")
+        since = datetime.fromisoformat(str(seen)) if seen else self.now
+        found = next(iter(due({name: schedule}, self.zone, {name: past}, {name: since}, self.now)), None)
+        slots = {*self.missed.get(name, ()), *(found.missed if found else ())}
+        late = found is not None and self.now - found.start_at > PUNCTUAL
+        return Today(
+            runbook=name,
+            kind=runbook.kind,
+            plan=digest,
+            schedule=schedule,
+            next_slot=next_slot(schedule, self.zone, self.now),
+            missed=tuple(sorted(slot for slot in slots if slot > last)),
+            overdue=found.slot if found and late else None,
+        )
