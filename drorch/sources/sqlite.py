@@ -152,7 +152,9 @@ try:
     check = [row[0] for row in base.execute("PRAGMA integrity_check(20)")]
     broken = base.execute("SELECT count(*) FROM pragma_foreign_key_check").fetchone()[0]
     tables = {}
-    for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 7) != 'sqlite_'"):
+    for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        if name.startswith("sqlite_"):
+            continue
         tables[name] = base.execute('SELECT count(*) FROM "%s"' % name.replace('"', '""')).fetchone()[0]
     pages = base.execute("PRAGMA page_count").fetchone()[0] * base.execute("PRAGMA page_size").fetchone()[0]
 except sqlite3.Error as error:
