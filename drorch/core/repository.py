@@ -165,8 +165,12 @@ class Repository(Protocol):
         """All snapshots that carry all these tags, oldest first."""
         ...
 
-    def backup(self, at: Host, part: Part, tags: Tags, *, time: datetime, progress: ProgressSink) -> BackedUp:
-        """Take one snapshot of one part. A stream whose command fails or gives nothing leaves no snapshot.
+    def backup(
+        self, at: Host, part: Part, tags: Tags, *, time: datetime, progress: ProgressSink, repeated: bool = True
+    ) -> BackedUp:
+        """Take one snapshot of one part, or give the facts of the one that a former attempt of this run finished;
+        ``repeated`` False says that there was certainly none. A stream whose command fails or gives nothing leaves no
+        snapshot.
 
         ``time`` is recorded as the snapshot's time.
         """

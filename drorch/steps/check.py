@@ -2,14 +2,19 @@
 
 import math
 import re
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
-from drorch.core.evidence import Failure, Outcome
-from drorch.core.model import Duration, RepositoryName, format_duration
+from drorch.core.evidence import Evidence, Outcome, ProofLevel
+from drorch.core.model import Duration, Frozen, Json, RepositoryName, format_duration
 from drorch.core.scene import Scene
-from drorch.core.step import Earlier, Step, Tools
+from drorch.core.step import Earlier, Planned, Step, Tools
+from drorch.repositories.restic import argv
+
+LEASE_PATIENCE = timedelta(hours=1)
+"""How long another process may hold the repository before this attempt gives up; a retry may help."""
 
 _FRACTION = re.compile(r"1/([1-9]\d{0,3})")
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
@@ -55,6 +60,87 @@ class Check(Step):
         often = f", at most every {format_duration(self.every)}" if self.every else ""
         return f"check the structure{share} of {self.repository or scene.repository}{often}"
 
+    def preview(self, scene: Scene, run: str) -> tuple[Planned, ...]:
+        """What restic itself checks, on the controller."""
+        common = argv.Common()
+        if self.subset is None:
+            return (Planned("controller", argv.check(common, None)),)
+        number = (*argv.check(common, None), f"--read-data-subset=<next>/{parts_of(self.subset)}")
+        return (Planned("controller", number, note="the share after the one that was read last"),)
+
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
-        """Bring it about."""
-        return Failure(why="not built yet")
+        """Read the next share while nobody else works on the repository exclusively; count it on success only."""
+        repository = tools.repository(self.repository)
+        at = tools.controller()
+        parts = parts_of(self.subset) if self.subset else 0
+        key = f"check:{repository.identify(at)}:{parts}"
+        before = Readings.model_validate(tools.memory.get(key) or {})
+        if before.run == tools.run.id and before.step == tools.step:
+            return _evidence(before, parts, repository.name)
+        if self.every and before.at and tools.run.started - before.at < self.every - slack(self.every):
+            return _not_due(before, parts, repository.name, before.at + self.every)
+        part = before.last % parts + 1 if parts else 0
+        with tools.lease(f"repository:{repository.name}", wait=LEASE_PATIENCE):
+            began = tools.clock.now()
+            report = repository.check(at, subset=(part, parts) if parts else None)
+        after = Readings(
+            run=tools.run.id,
+            step=tools.step,
+            at=tools.run.started,
+            last=part,
+            read=before.read | ({str(part): began} if parts else {}),
+            seconds=report.seconds,
+        )
+        tools.memory.put(key, after.model_dump(mode="json"))
+        return _evidence(after, parts, repository.name)
+
+
+class Readings(Frozen):
+    """Which shares of a repository were read when; remembered beyond the run."""
+
+    run: str = ""
+    """The last success's run."""
+    step: str = ""
+    at: AwareDatetime | None = None
+    """When that run began."""
+    last: int = 0
+    """The share that was read last, from 1."""
+    read: dict[str, AwareDatetime] = Field(default_factory=dict)
+    """When the last successful reading of each share began."""
+    seconds: float = 0.0
+
+    def complete(self, parts: int) -> bool:
+        """Whether every share was read at least once."""
+        return parts > 0 and len(self.read) == parts
+
+
+def slack(every: timedelta) -> timedelta:
+    """How much earlier than `Check.every` counts as due: a nightly run does not begin at the same second each night."""
+    return min(every / 10, timedelta(hours=1))
+
+
+def _coverage(readings: Readings, parts: int, repository: str) -> dict[str, Json]:
+    oldest = min(readings.read.values()).isoformat() if readings.read else None
+    return {
+        "repository": repository,
+        "subset": f"{readings.last}/{parts}" if parts else "structure",
+        "coverage_percent": round(100 * len(readings.read) / parts, 1) if parts else 0.0,
+        "oldest_reading": oldest,
+        "intact_until": oldest if readings.complete(parts) else None,
+    }
+
+
+def _evidence(readings: Readings, parts: int, repository: str) -> Evidence:
+    """``intact_until``: all that was stored before then has been read since, and was whole.
+
+    The level is claimed only where one reading covered everything: a rotation says nothing about what came after it.
+    """
+    facts = {**_coverage(readings, parts, repository), "due": True, "seconds": round(readings.seconds, 3)}
+    return Evidence(facts=facts, level=ProofLevel.INTACT if parts == 1 else None)
+
+
+def _not_due(readings: Readings, parts: int, repository: str, due: datetime) -> Evidence:
+    last = readings.at.isoformat() if readings.at else None
+    return Evidence(
+        facts={**_coverage(readings, parts, repository), "due": False, "last": last, "not_due_until": due.isoformat()}
+    )

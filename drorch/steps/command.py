@@ -1,14 +1,31 @@
 """``command``: run a program on a host, or start one that goes on running."""
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from drorch.core.evidence import Failure, Outcome
-from drorch.core.model import Frozen, HostName, SecretRef
+from drorch.core.errors import Refused
+from drorch.core.evidence import Evidence, Failure, Outcome
+from drorch.core.host import Command, Completed, Host, Identity, printable
+from drorch.core.model import Frozen, HostName, Json, SecretRef
 from drorch.core.scene import Scene
-from drorch.core.step import Earlier, Step, Tools
+from drorch.core.secret import Secret
+from drorch.core.step import Earlier, Planned, Step, Tools
+from drorch.core.template import fill, from_evidence
+from drorch.steps import _processes as processes
+from drorch.steps._apart import identified, refuse_live
+from drorch.steps._folder import levels, make, run_folder
+
+ALIVE_AFTER = 1.0
+"""Seconds after its start at which a background program must still live."""
+SAID = 4000
+"""Characters of a program's output that its evidence keeps."""
+LAST_NO = 125
+"""Above it an exit code is the shell's or a signal's word, not a probe's."""
 
 Words = Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")], ...], Field(min_length=1)]
 """A program and its arguments, one word each: no shell reads them. ``{{ restore.SOURCE.path }}`` is filled."""
@@ -50,7 +67,11 @@ class RunCommand(Step):
     @model_validator(mode="after")
     def _background_has_no_end(self) -> Self:
         if self.background and self.expect != CommandExpectation():
-            raise ValueError("expect asks for an end, and a background program has none; probe it with an http step")
+            raise ValueError("expect asks for an end, and a background program has none; ask it with an http step")
+        if self.background and self.probe:
+            raise ValueError(
+                "a background program needs no probe: it is found again by itself; ask it with an http step"
+            )
         return self
 
     @property
@@ -69,6 +90,151 @@ class RunCommand(Step):
             " unless its probe finds it done" if self.probe else ""
         )
 
+    def problems(self, scene: Scene) -> tuple[tuple[str, str, str], ...]:
+        """A drill must not touch what is live."""
+        try:
+            refuse_live(scene, self.place(scene), "runs commands")
+        except Refused as refused:
+            return (("host", refused.message, refused.hint),)
+        return ()
+
+    def preview(self, scene: Scene, run: str) -> tuple[Planned, ...]:
+        """The probe and the program; what is only known later stands as it is written."""
+        host = self.place(scene)
+        asked = [Planned(host, self.probe, note="exit code 0: nothing to do")] if self.probe else []
+        return (*asked, Planned(host, self.run, note="goes on running" if self.background else ""))
+
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
-        """Bring it about."""
-        return Failure(why="not built yet")
+        """Probe, run, probe again; in the background: start it once, and see that it lives."""
+        name = self.place(tools.scene)
+        identity = identified(tools, name, "runs commands")
+        filled = self._filled(tools, earlier)
+        if self.background:
+            return self._start(tools, filled, identity)
+        host = tools.host(name)
+        if filled.probe:
+            done = self._is_done(host, filled)
+            if isinstance(done, Failure) or done:
+                return done if isinstance(done, Failure) else Evidence(facts={"host": name, "already": True})
+        completed = host.run(Command(filled.run, env=filled.env, cwd=filled.cwd))
+        outcome = self._judged(tools, completed)
+        if isinstance(outcome, Evidence) and filled.probe:
+            done = self._is_done(host, filled)
+            if isinstance(done, Failure):
+                return done
+            if not done:
+                return Failure(
+                    why=f"{filled.run[0]} on {name} ended well, yet its probe says that it is not done",
+                    hint="correct the program or the probe",
+                    facts=outcome.facts,
+                )
+        return outcome
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is something to take back."""
+        return self.background or self.undo_by is not None
+
+    def undo(self, tools: Tools, evidence: Evidence) -> Outcome:
+        """End the running program; run `undo_by`."""
+        name = self.place(tools.scene)
+        identity = identified(tools, name, "runs commands")
+        host = tools.host(name)
+        if self.background:
+            state = processes.home(run_folder(tools.scene, tools.run.id, name, identity), tools.step)
+            failure = processes.stop(host, state, processes.mark(tools.run.id, tools.step))
+            if failure is not None:
+                return failure
+        if self.undo_by is None:
+            return Evidence(facts={"host": name, "ended": True})
+        filled = self._filled(tools, {tools.step: evidence})
+        completed = host.run(Command(filled.undo, env=filled.env, cwd=filled.cwd))
+        if not completed.ok:
+            return completed.failure(f"undoing {self.run[0]} on {name}")
+        return Evidence(facts={"host": name, "ended": self.background, "seconds": round(completed.seconds, 3)})
+
+    def _filled(self, tools: Tools, earlier: Earlier) -> "_Filled":
+        lookup = from_evidence(earlier, {"run": tools.run.id, "service": tools.scene.service})
+        return _Filled(
+            run=tuple(fill(word, lookup) for word in self.run),
+            probe=tuple(fill(word, lookup) for word in self.probe or ()),
+            undo=tuple(fill(word, lookup) for word in self.undo_by or ()),
+            env={
+                key: tools.secrets.get(value) if isinstance(value, SecretRef) else fill(value, lookup)
+                for key, value in self.env.items()
+            },
+            cwd=fill(self.cwd, lookup) if self.cwd else None,
+        )
+
+    def _is_done(self, host: Host, filled: "_Filled") -> bool | Failure:
+        """What the probe says: 0 yes, 1 to 125 no; anything else is no answer."""
+        done = host.run(Command(filled.probe, env=filled.env, cwd=filled.cwd))
+        if done.exit_code is None or done.exit_code > LAST_NO:
+            return done.failure(f"probing with {filled.probe[0]} on {host.name}", hint="a probe ends with 0 or 1")
+        return done.ok
+
+    def _judged(self, tools: Tools, completed: Completed) -> Outcome:
+        name = self.place(tools.scene)
+        what = f"{completed.command.argv[0]} on {name}"
+        facts: dict[str, Json] = {
+            "host": name,
+            "already": False,
+            "exit": completed.exit_code,
+            "seconds": round(completed.seconds, 3),
+            # Redacted before it is cut: a cut secret would no longer be found.
+            "stdout": printable(tools.secrets.redact(completed.text)).strip()[-SAID:],
+            "stdout_bytes": len(completed.stdout),
+            "stdout_sha256": hashlib.sha256(completed.stdout).hexdigest(),
+            "truncated": completed.truncated,
+        }
+        if completed.exit_code is None or completed.exit_code != self.expect.exit:
+            expected = f" (expected {self.expect.exit})" if self.expect.exit else ""
+            return completed.failure(what + expected).model_copy(update={"facts": facts})
+        if self.expect.stdout is not None and self.expect.stdout not in completed.text:
+            return Failure(why=f"{what} did not print {self.expect.stdout!r}", facts=facts)
+        return Evidence(facts=facts)
+
+    def _start(self, tools: Tools, filled: "_Filled", identity: Identity) -> Outcome:
+        name = self.place(tools.scene)
+        host = tools.host(name)
+        folder = run_folder(tools.scene, tools.run.id, name, identity)
+        state = processes.home(folder, tools.step)
+        failure = make(host, levels(folder, "processes", f"processes/{tools.step}"))
+        if failure is not None:
+            return failure
+        marked = processes.mark(tools.run.id, tools.step)
+        started = processes.start(host, state, marked, filled.run, env=filled.env, cwd=filled.cwd)
+        if isinstance(started, Failure):
+            return started
+        tools.clock.sleep(ALIVE_AFTER)
+        found = processes.look(host, state)
+        if isinstance(found, Failure):
+            return found
+        alive, log = found
+        said = printable(tools.secrets.redact(log)).strip()
+        if not alive:
+            words = said or "it said nothing"
+            return Failure(
+                why=f"{filled.run[0]} on {name} ended within {ALIVE_AFTER:g} s of its start: {words}",
+                hint=f"its output is in {state}/log",
+            )
+        return Evidence(
+            facts={
+                "host": name,
+                "already": False,
+                "pid": started.pid,
+                "started_ticks": started.started_ticks,
+                "log": f"{state}/log",
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """The step's texts with every hole filled, each still one word."""
+
+    run: tuple[str, ...]
+    probe: tuple[str, ...]
+    undo: tuple[str, ...]
+    env: Mapping[str, str | Secret]
+    cwd: str | None

@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from drorch.core.evidence import Failure, Outcome
+from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.scene import Scene
-from drorch.core.step import Earlier, Step, Tools
+from drorch.core.step import Earlier, Question, Step, Tools
+from drorch.steps._texts import fill_kindly
 
 
 class Manual(Step):
-    """Show instructions to a person, go on when they confirm; no answer within the timeout (24 h unless said) is a no."""
+    """Show instructions to a person, go on when they confirm; no answer within the timeout (24 h) is a no."""
 
     kind: Literal["manual"]
     instructions: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
@@ -26,6 +27,16 @@ class Manual(Step):
         """The plan's line."""
         return f"a person confirms: {self.instructions.strip().splitlines()[0][:100]}"
 
+    def question(self, scene: Scene, earlier: Earlier) -> Question | None:
+        """The instructions, filled."""
+        words = {"service": scene.service, "to": scene.target or scene.primary}
+        return Question(
+            text=fill_kindly(self.instructions, earlier, words), timeout=self.timeout or self.default_timeout
+        )
+
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
-        """Bring it about."""
-        return Failure(why="not built yet")
+        """Keep who confirmed; the engine put the answer under this step's own id."""
+        answer = earlier.get(tools.step)
+        if answer is None or not answer.facts.get("confirmed_by"):
+            return Failure(why="nobody confirmed it", hint="answer with drorch confirm")
+        return Evidence(facts={"confirmed_by": answer.facts["confirmed_by"], "note": answer.facts.get("note", "")})

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from drorch.core.evidence import Failure, Outcome
+from drorch.core.evidence import Evidence, Outcome
 from drorch.core.model import NotifyName
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Step, Tools
+from drorch.steps._texts import fill_kindly
 
 
 class Notify(Step):
@@ -37,5 +38,16 @@ class Notify(Step):
         return f"tell {self.to}: {self.message.strip().splitlines()[0][:100]}"
 
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
-        """Bring it about."""
-        return Failure(why="not built yet")
+        """Send it."""
+        scene = tools.scene
+        words = {
+            "run": tools.run.id,
+            "service": scene.service,
+            "kind": scene.kind,
+            "to": scene.target or scene.primary,
+            "started": tools.run.started.isoformat(),
+        }
+        title = fill_kindly(self.title or "[{{ service }}] {{ run }}", earlier, words)
+        body = tools.secrets.redact(fill_kindly(self.message, earlier, words))
+        tools.notifier(self.to).send(title, body)
+        return Evidence(facts={"to": self.to, "title": title, "characters": len(body)})

@@ -5,11 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from drorch.core.errors import Refused
-from drorch.core.evidence import Failure, Outcome
-from drorch.core.model import HostName, RepositoryName, SourceName
+from drorch.core.errors import HostError, Refused
+from drorch.core.evidence import Evidence, Failure, Outcome
+from drorch.core.host import Host
+from drorch.core.model import HostName, Json, RepositoryName, SourceName
 from drorch.core.scene import Scene
-from drorch.core.step import Earlier, Step, Tools
+from drorch.core.source import Destination, Expectation
+from drorch.core.step import Earlier, Planned, Step, Tools
+from drorch.repositories.restic import argv
+from drorch.steps._apart import identified
+from drorch.steps._folder import destination, exists, levels, make, make_command, run_folder
+from drorch.steps._points import Chosen, choose
+from drorch.steps._proof import RestoreFacts, prove
 
 
 def _real_time(selection: str) -> str:
@@ -68,6 +75,103 @@ class Restore(Step):
                 found.append(("host", refused.message, refused.hint))
         return tuple(found)
 
+    def preview(self, scene: Scene, run: str) -> tuple[Planned, ...]:
+        """The choice of the point, then what runs on the host that it is restored to."""
+        source = scene.sources[self.source]
+        host = scene.restore_host(self.source, self.host)
+        into = scene.destination(run, self.source, host)
+        common = argv.Common()
+        tags = (f"service={scene.service}",)
+        return (
+            Planned("controller", argv.snapshots(common, tags), note=f"takes {self.snapshot or scene.snapshot}"),
+            Planned(host, make_command(levels(scene.folder(run, host), self.source)).argv),
+            *(
+                Planned(host, argv.restore(common, "<snapshot>", f"{into.directory}/{part.name}"), note=part.name)
+                for part in source.parts()
+            ),
+            *(Planned(host, command.argv) for command in source.preview_load(into)),
+            *([Planned(host, ("swap", source.describe()), note="the live one is kept beside it")] if self.swap else []),
+        )
+
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
-        """Bring it about."""
-        return Failure(why="not built yet")
+        """Choose, restore, load; with `swap`, prove and put in place."""
+        scene, run = tools.scene, tools.run
+        if scene.drill and self.swap:
+            raise Refused("a drill never replaces what is live", hint="leave swap out")
+        name = scene.restore_host(self.source, self.host)
+        identity = identified(tools, name, "restores")
+        host = tools.host(name)
+        into = destination(scene, run.id, self.source, name, identity)
+        folder = run_folder(scene, run.id, name, identity)
+        failure = make(host, levels(folder, self.source))
+        if failure is not None:
+            return failure
+        chosen = self._chosen(tools, host, f"{folder}/{self.source}.point")
+        into = into.model_copy(update={"recorded": {part: snap.paths for part, snap in chosen.parts.items()}})
+        repository = tools.repository(self.repository)
+        trees = [
+            repository.restore(host, snapshot, f"{into.directory}/{part}", progress=tools.progress)
+            for part, snapshot in chosen.parts.items()
+        ]
+        source = scene.sources[self.source]
+        restored = source.load(host, into, tools.secrets)
+        if isinstance(restored, Failure):
+            return restored
+        facts: dict[str, Json] = {
+            **restored.facts,
+            **restored.model_dump(mode="json"),
+            "directory": into.directory,
+            "token": into.token,
+            "repository": repository.name,
+            "point": chosen.run,
+            "snapshot": chosen.main.id,
+            "snapshots": {part: snapshot.id for part, snapshot in chosen.parts.items()},
+            "snapshot_time": chosen.time.isoformat(),
+            "age_seconds": round((run.started - chosen.time).total_seconds(), 3),
+            "bytes": sum(tree.bytes for tree in trees),
+            "files": sum(tree.files for tree in trees),
+            "seconds": round(sum(tree.seconds for tree in trees), 3),
+            "machine_id": identity.machine_id,
+        }
+        done = Evidence(facts=facts, source=self.source)
+        return self._swapped(tools, host, into, done) if self.swap else done
+
+    def _chosen(self, tools: Tools, host: Host, path: str) -> Chosen:
+        """The recovery point; the one that a former attempt chose, should it have begun to restore it."""
+        scene, run = tools.scene, tools.run
+        snapshots = tools.repository(self.repository).snapshots(tools.controller(), tags={"service": scene.service})
+        selection = _former_choice(host, path) if tools.repeated else None
+        chosen = choose(
+            snapshots,
+            scene,
+            self.source,
+            selection or self.snapshot or scene.snapshot,
+            run=run.id,
+            now=run.started,
+        )
+        host.put(path, chosen.main.id.encode())
+        return chosen
+
+    def _swapped(self, tools: Tools, host: Host, into: Destination, done: Evidence) -> Outcome:
+        """Put it in the live one's place once it is proven whole."""
+        proof = prove(tools, self.source, RestoreFacts.model_validate(done.facts), Expectation())
+        if isinstance(proof, Failure):
+            return proof
+        restored = RestoreFacts.model_validate(done.facts).restored
+        swapped = tools.scene.sources[self.source].swap(host, restored, into, tools.secrets)
+        if isinstance(swapped, Failure):
+            return swapped
+        return done.model_copy(
+            update={
+                "facts": {**proof.facts, **done.facts, **swapped.facts, "swapped": swapped.facts.get("swapped", True)},
+                "level": proof.level,
+                "exceptions": (*proof.exceptions, *swapped.exceptions),
+            }
+        )
+
+
+def _former_choice(host: Host, path: str) -> str | None:
+    there = exists(host, path)
+    if isinstance(there, Failure):
+        raise HostError(there.why)
+    return host.get(path).decode("ascii", "replace").strip() or None if there else None

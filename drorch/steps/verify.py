@@ -3,11 +3,15 @@
 from datetime import timedelta
 from typing import Literal
 
-from drorch.core.evidence import Failure, Outcome
+from drorch.core.evidence import Evidence, Outcome
 from drorch.core.model import SourceName
 from drorch.core.scene import Scene
 from drorch.core.source import Expectation
-from drorch.core.step import Earlier, Step, Tools
+from drorch.core.step import Earlier, Planned, Step, Tools
+from drorch.repositories.restic import argv
+from drorch.steps._apart import refuse_live
+from drorch.steps._proof import prove, restored_before
+from drorch.steps._proven import remember
 
 
 class Verify(Step):
@@ -36,6 +40,25 @@ class Verify(Step):
         what = scene.sources[self.source].describe()
         return ", ".join([f"compare the restored {what} with its snapshot and run its own checks", *rules])
 
+    def preview(self, scene: Scene, run: str) -> tuple[Planned, ...]:
+        """The comparison of each part, where it was restored."""
+        source = scene.sources[self.source]
+        host = scene.target or scene.home_of(self.source)
+        directory = scene.destination(run, self.source, host).directory
+        return tuple(
+            Planned(
+                host,
+                argv.compare(argv.Common(), "<snapshot>", f"{directory}/{part.name}"),
+                note=f"{part.name} of {self.source}, and the checks of {source.describe()} itself",
+            )
+            for part in source.parts()
+        )
+
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
-        """Bring it about."""
-        return Failure(why="not built yet")
+        """Prove it, and remember the point as proven."""
+        facts = restored_before(earlier, self.source)
+        refuse_live(tools.scene, facts.host, "verifies")
+        outcome = prove(tools, self.source, facts, self.expect)
+        if isinstance(outcome, Evidence):
+            remember(tools, facts.repository, outcome)
+        return outcome

@@ -5,10 +5,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from drorch.core.evidence import Failure, Outcome
+from drorch.core.errors import HostError
+from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.model import Duration, Frozen, HostName, format_duration
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Step, Tools
+
+PAUSE = 0.5
+"""Seconds between two tries."""
 
 
 class Port(Frozen):
@@ -48,5 +52,39 @@ class Wait(Step):
         return f"wait {format_duration(self.for_ or timedelta())}"
 
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
-        """Bring it about."""
-        return Failure(why="not built yet")
+        """Wait."""
+        if self.tcp is None:
+            length = (self.for_ or timedelta()).total_seconds()
+            tools.clock.sleep(length)
+            return Evidence(facts={"seconds": length})
+        return _answers(tools, self.tcp)
+
+
+def _answers(tools: Tools, port: Port) -> Outcome:
+    host = tools.host(port.host) if port.host else tools.controller()
+    began = tools.clock.monotonic()
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            with host.dial(port.address, port.port, timeout=5.0):
+                waited = round(tools.clock.monotonic() - began, 3)
+                return Evidence(
+                    facts={
+                        "address": port.address,
+                        "port": port.port,
+                        "from": host.name,
+                        "seconds": waited,
+                        "tries": tries,
+                    }
+                )
+        except HostError as error:
+            if tools.deadline.remaining() <= PAUSE:
+                return Failure(
+                    why=f"{port.address}:{port.port} does not answer, seen from {host.name}: {error.message}",
+                    hint="is the program running, and does it listen on that address?",
+                    retryable=True,
+                    timed_out=True,
+                    facts={"tries": tries},
+                )
+            tools.clock.sleep(PAUSE)
