@@ -1,0 +1,193 @@
+"""The composition root: settings → adapters → tools. The only place that makes clocks, hosts and repositories."""
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import NoReturn
+
+from drorch.config.load import Documents, load
+from drorch.config.settings import Settings
+from drorch.core.clock import Clock, Halt, SystemClock
+from drorch.core.errors import DrorchError, SecretError
+from drorch.core.host import Host, HostSpec, LocalHostSpec
+from drorch.core.model import Json, SecretRef
+from drorch.core.repository import Repository, RepositorySpec
+from drorch.core.route import Route
+from drorch.core.secret import SecretSpec
+from drorch.core.step import Notifier
+from drorch.engine.journal import Journal
+from drorch.engine.lease import Leases
+from drorch.engine.plan import Plan
+from drorch.engine.runs import Runs
+from drorch.hosts import open_host
+from drorch.repositories import open_repository
+from drorch.vault.secrets import SecretStore
+from drorch.vault.signing import Signer
+
+CONTROLLER = "controller"
+"""The name of the machine on which drorch runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A route with the secrets it needs."""
+
+    route: Route
+    secrets: SecretStore
+
+    def send(self, title: str, body: str) -> None:
+        self.route.send(title, body, self.secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """`core.step.Memory` in the journal's file."""
+
+    journal: Journal
+
+    def get(self, key: str) -> Json:
+        return self.journal.get(key)
+
+    def put(self, key: str, value: Json) -> None:
+        self.journal.put(key, value)
+
+
+class Box:
+    """`engine.perform.Toolbox`: hosts and repositories, opened when first asked for, shared by all threads."""
+
+    def __init__(
+        self,
+        app: "App",
+        hosts: dict[str, HostSpec],
+        repositories: dict[str, RepositorySpec],
+        routes: dict[str, Route],
+        secrets: dict[str, SecretSpec],
+    ) -> None:
+        self._app = app
+        self._host_specs = hosts
+        self._repository_specs = repositories
+        self._routes = routes
+        self._hosts: dict[str, Host] = {}
+        self._repositories: dict[str, Repository] = {}
+        self._lock = threading.RLock()
+        self.clock: Clock = app.clock
+        self.memory = _Remembered(app.journal)
+        self._secret_specs = secrets
+
+    @cached_property
+    def secrets(self) -> SecretStore:
+        """Values by name, from the definitions that the plan carries."""
+        return SecretStore(self._secret_specs, self.controller(), os.environ)
+
+    def host(self, name: str) -> Host:
+        """A host by name."""
+        with self._lock:
+            if name not in self._hosts:
+                spec = self._host_specs[name]
+                self._hosts[name] = open_host(name, spec, secrets=self.secrets, halt=self._app.halt)
+            return self._hosts[name]
+
+    def controller(self) -> Host:
+        """The machine on which drorch runs."""
+        return self._app.controller
+
+    def repository(self, name: str) -> Repository:
+        """A repository by name."""
+        with self._lock:
+            if name not in self._repositories:
+                self._repositories[name] = open_repository(
+                    name,
+                    self._repository_specs[name],
+                    secrets=self.secrets,
+                    controller=self.controller(),
+                    state=self._app.settings.state,
+                )
+            return self._repositories[name]
+
+    def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
+        """Hold a name alone."""
+        return self._app.leases.hold(name, wait=wait.total_seconds())
+
+    def notifier(self, name: str) -> Notifier:
+        """A route by name."""
+        if name not in self._routes:
+            raise DrorchError(f"no route {name}", hint="define it under notify: in the inventory")
+        return _Told(self._routes[name], self.secrets)
+
+    def close(self) -> None:
+        """Give back connections and servers."""
+        with self._lock:
+            for repository in self._repositories.values():
+                closer: Callable[[], None] | None = getattr(repository, "close", None)
+                if closer is not None:
+                    closer()
+            for host in self._hosts.values():
+                host.close()
+
+
+class App:
+    """One drorch process."""
+
+    def __init__(self, settings: Settings, *, halt: Halt | None = None) -> None:
+        self.settings = settings
+        self.halt = halt or Halt()
+        self.clock: Clock = SystemClock(self.halt)
+
+    @cached_property
+    def documents(self) -> Documents:
+        """Inventory and runbooks.
+
+        Raises:
+            ConfigError: they are wrong.
+        """
+        return load(self.settings.config, self.settings.runbooks)
+
+    @cached_property
+    def controller(self) -> Host:
+        """The machine on which drorch runs."""
+        spec = LocalHostSpec(work=str(self.settings.state / "work"))
+        return open_host(CONTROLLER, spec, secrets=_NoSecrets(), halt=self.halt)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """What happened."""
+        return Journal(self.settings.state / "journal.sqlite", lambda: Signer.open(self.settings.state / "keys"))
+
+    @cached_property
+    def leases(self) -> Leases:
+        """Who works on what."""
+        return Leases(self.settings.state / "leases", self.clock)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """The runs."""
+        return Runs(self.journal, self.leases, self.clock, self.settings.database_url)
+
+    def box(self, plan: Plan) -> Box:
+        """The tools of a plan: only what it carries."""
+        return Box(self, dict(plan.hosts), dict(plan.repositories), dict(plan.routes), dict(plan.secrets))
+
+    def everything(self) -> Box:
+        """The tools of the whole inventory, for verbs that work on hosts and repositories directly."""
+        inventory = self.documents.inventory
+        return Box(
+            self,
+            dict(inventory.hosts),
+            dict(inventory.repositories),
+            dict(inventory.notify),
+            dict(inventory.secrets),
+        )
+
+
+class _NoSecrets:
+    """The controller itself needs none."""
+
+    def get(self, ref: SecretRef) -> NoReturn:
+        raise SecretError(f"the controller itself has no secret {ref.secret}")
+
+    def redact(self, text: str) -> str:
+        return text

@@ -1,0 +1,169 @@
+"""What all verbs that execute a run share: signals, questions, the closing words and the exit code."""
+
+import signal
+import sys
+import threading
+from datetime import datetime
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from drorch.cli.main import say_json
+from drorch.cli.watch import Bars, seconds, watcher
+from drorch.core.exits import Exit, of_state
+from drorch.core.host import printable
+from drorch.core.step import RunState
+from drorch.engine.interpret import Answer, Ending
+from drorch.engine.journal import Run
+from drorch.engine.plan import Plan
+from drorch.engine.runs import Asker, Result, Stopped, Waiting, nobody, operator
+
+if TYPE_CHECKING:
+    from drorch.app import App
+
+
+def execute(
+    app: "App", run: Run, *, as_json: bool, answer: Answer | None = None, aborted_by: str | None = None
+) -> Exit:
+    """Carry a run on in this process and say how that ended."""
+    plan = app.runs.plan(run)
+    watch = watcher(plan, quiet=as_json)
+    box = app.box(plan)
+    interactive = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
+    asking = threading.Event()
+    _stop_on_signals(app, asking)
+    try:
+        result = app.runs.carry_on(
+            run,
+            box,
+            watch,
+            app.halt,
+            ask=_asker(watch, asking) if interactive else nobody,
+            answer=answer,
+            aborted_by=aborted_by,
+        )
+    finally:
+        watch.close()
+        box.close()
+    return _conclude(app, plan, run, result, as_json=as_json)
+
+
+def start(app: "App", plan: Plan, *, as_json: bool, slot: datetime | None = None) -> Exit:
+    """Begin a run of a plan and carry it on."""
+    with app.leases.hold(f"runbook:{plan.runbook}", purpose=f"running {plan.runbook}"):
+        run = app.runs.begin(plan, slot=slot)
+        if not as_json:
+            click.echo(f"{run.id}  plan {plan.digest[:16]}", err=True)
+        return execute(app, run, as_json=as_json)
+
+
+def _stop_on_signals(app: "App", asking: threading.Event) -> None:
+    """The first signal asks everything to stop in order; the second leaves at once.
+
+    While a person is asked, a signal takes the question away and leaves the run waiting.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if asking.is_set():
+            raise KeyboardInterrupt
+        if app.halt.requested:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        click.echo("\nstopping; once more to leave at once", err=True)
+        app.halt.request()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _asker(watch: object, asking: threading.Event) -> Asker:
+    def ask(waiting: Waiting) -> Answer | None:
+        if isinstance(watch, Bars):
+            watch.close()
+        click.echo("", err=True)
+        if waiting.state is RunState.WAITING_APPROVAL:
+            click.echo(printable(str(waiting.detail["question"])), err=True)
+        else:
+            failure = waiting.detail["failure"]
+            click.secho(f"{waiting.step} failed: {printable(failure['why'])}", fg="red", err=True)
+            if failure.get("hint"):
+                click.echo(f"  what to do: {printable(failure['hint'])}", err=True)
+        asking.set()
+        try:
+            return _asked(waiting)
+        except (KeyboardInterrupt, click.Abort):
+            return None
+        finally:
+            asking.clear()
+            if isinstance(watch, Bars):
+                watch.reopen()
+
+    return ask
+
+
+def _asked(waiting: Waiting) -> Answer | None:
+    choices = [*waiting.verbs, "leave"]
+    verb = click.prompt("Answer", type=click.Choice(choices), err=True, show_choices=True)
+    if verb == "leave":
+        return None
+    note = click.prompt("Reason", default="", show_default=False, err=True) if verb == "refuse" else ""
+    return Answer(verb=verb, by=operator(), note=note)
+
+
+def _conclude(app: "App", plan: Plan, run: Run, result: Result, *, as_json: bool) -> Exit:
+    stands = app.journal.run(run.id)
+    code = Exit.INTERRUPTED if isinstance(result, Stopped) else of_state(result.state)
+    if as_json:
+        say_json(
+            {
+                "run": run.id,
+                "runbook": run.runbook,
+                "kind": run.kind,
+                "service": run.service,
+                "plan": run.plan,
+                "state": "interrupted" if isinstance(result, Stopped) else result.state.value,
+                "started": stands.started,
+                "ended": stands.ended,
+                "detail": stands.detail,
+                "exit_code": int(code),
+            }
+        )
+        return code
+    for line in _words(plan, stands, result):
+        click.echo(line, err=True)
+    return code
+
+
+def _words(plan: Plan, run: Run, result: Result) -> list[str]:
+    if isinstance(result, Stopped):
+        why = f": {result.why}" if result.why else ""
+        return [
+            f"{run.id} was stopped{why}",
+            f"  to go on: drorch resume {run.id}",
+            f"  to end it: drorch abort {run.id}",
+        ]
+    if isinstance(result, Waiting):
+        answers = [
+            f"  drorch {verb} {run.id}" for verb in (*result.verbs, *(() if "abort" in result.verbs else ("abort",)))
+        ]
+        return [f"{run.id} waits for a person: {result.step}", *answers]
+    return [*_ending(plan, run, result), f"  evidence: drorch show {run.id}"]
+
+
+def _ending(plan: Plan, run: Run, ending: Ending) -> list[str]:
+    took = seconds((run.ended - run.started).total_seconds()) if run.ended else "?"
+    lines = [f"{run.id} {ending.state.value.replace('_', ' ')} after {took}"]
+    lines.extend(f"  exception: {printable(text)}" for text in ending.exceptions[:10])
+    if len(ending.exceptions) > 10:  # noqa: PLR2004 - as many as are shown
+        lines.append(f"  and {len(ending.exceptions) - 10} more exceptions")
+    if not ending.state.good:
+        lines.append(f"  {printable(ending.why)}")
+        if ending.hint:
+            lines.append(f"  what to do: {printable(ending.hint)}")
+    measured = run.detail.get("measured", {})
+    if plan.kind == "drill" and ending.state.good:
+        rto, rpo = measured.get("rto_seconds"), measured.get("rpo_seconds")
+        if rto is not None and rpo is not None:
+            lines.append(f"  measured: back in {seconds(rto)}, at most {seconds(rpo)} of data lost")
+    return lines

@@ -1,0 +1,76 @@
+"""Runbooks that nobody wrote: what `drorch backup`, `drill` and `restore` do for a service without one."""
+
+from collections.abc import Mapping, Sequence
+
+from drorch.config.inventory import Inventory
+from drorch.config.runbook import Parallel, Runbook
+from drorch.core.errors import Refused, RunError
+from drorch.core.model import Json
+from drorch.core.scene import RunKind
+
+
+def runbook_for(runbooks: Mapping[str, Runbook], inventory: Inventory, kind: RunKind, service: str) -> Runbook:
+    """The service's runbook of that kind; without one, a plain one over all its sources.
+
+    Raises:
+        RunError: the service is unknown, or has several.
+        Refused: a drill without a standby.
+    """
+    known(inventory, service)
+    mine = [runbook for runbook in runbooks.values() if runbook.kind == kind and runbook.service == service]
+    if len(mine) > 1:
+        names = ", ".join(runbook.runbook for runbook in mine)
+        raise RunError(f"{service} has several {kind} runbooks: {names}", hint="say which: drorch run NAME")
+    if mine:
+        return mine[0]
+    sources = tuple(inventory.services[service].sources)
+    if kind == "backup":
+        steps: list[Json] = [_side_by_side([{"kind": "backup", "source": source} for source in sources])]
+    elif kind == "drill":
+        if not inventory.services[service].standbys:
+            raise Refused(f"{service} has no standby to drill on", hint="name one under standbys: in the inventory")
+        steps = [
+            _side_by_side([{"kind": "restore", "source": source} for source in sources]),
+            *({"kind": "verify", "source": source} for source in sources),
+        ]
+    else:
+        raise RunError(f"{service} has no {kind} runbook", hint="write one; drorch init shows the shape")
+    return Runbook.model_validate({"runbook": f"{service}-{kind}", "kind": kind, "service": service, "steps": steps})
+
+
+def restore_runbook(
+    inventory: Inventory, service: str, sources: Sequence[str], *, host: str | None, snapshot: str, swap: bool
+) -> Runbook:
+    """A runbook that restores sources beside the live ones, or in their place.
+
+    Raises:
+        RunError: a name is unknown.
+    """
+    known(inventory, service)
+    have = inventory.services[service].sources
+    for source in sources:
+        if source not in have:
+            raise RunError(f"{service} has no source {source}", hint=f"it has {', '.join(have)}")
+    if host is not None and host not in inventory.hosts:
+        raise RunError(f"no host {host} in the inventory", hint=f"there is {', '.join(inventory.hosts)}")
+    steps: list[Json] = []
+    for source in sources or tuple(have):
+        step = {"kind": "restore", "source": source, "swap": swap, "snapshot": snapshot}
+        steps.append({**step, "host": host} if host else step)
+        if not swap:
+            steps.append({"kind": "verify", "source": source})
+    return Runbook.model_validate(
+        {"runbook": f"{service}-restore", "kind": "maintenance", "service": service, "steps": steps}
+    )
+
+
+def known(inventory: Inventory, service: str) -> None:
+    """Raise `RunError` for a service that the inventory does not have."""
+    if service not in inventory.services:
+        raise RunError(
+            f"no service {service} in the inventory", hint=f"there is {', '.join(inventory.services) or 'none'}"
+        )
+
+
+def _side_by_side(steps: Sequence[Json]) -> Json:
+    return steps[0] if len(steps) == 1 else {Parallel.model_fields["parallel"].alias or "parallel": list(steps)}

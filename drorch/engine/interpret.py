@@ -1,0 +1,315 @@
+"""What a run does with its plan: pure control flow over recorded outcomes.
+
+The same plan and the same recorded outcomes always lead through the same decisions, so a replay after a kill arrives
+at the first step without a record. Everything that touches the world goes through `Durable` (recorded) or `Story`
+(idempotent by key).
+
+Invariants: a step's attempt is numbered from 1 and never performed under a number that has a record; the steps of
+`Plan.afterwards` are all performed once the others are over, whatever happened; a run ends in exactly one final state.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from drorch.core.evidence import Evidence, Failure
+from drorch.core.model import Frozen, Json
+from drorch.core.step import OnFailure, Question, RunState, StepState
+from drorch.engine.plan import Block, Plan, PlannedStep
+
+Verb = Literal["retry", "skip", "abort", "confirm", "refuse"]
+
+PATIENCE = timedelta(days=30)
+"""How long a paused run waits for an answer before it gives up."""
+
+
+class Attempt(Frozen):
+    """One attempt of a step, as recorded."""
+
+    step: str
+    number: int
+    started: str
+    ended: str
+    evidence: Evidence | None = None
+    failure: Failure | None = None
+    aborted_by: str | None = None
+    """Set instead of either when a person ended the run before this attempt began."""
+
+    @property
+    def state(self) -> StepState:
+        """What the attempt means for its step."""
+        if self.evidence is not None:
+            return StepState.SUCCEEDED
+        if self.failure is not None and self.failure.timed_out:
+            return StepState.TIMED_OUT
+        return StepState.SKIPPED if self.aborted_by else StepState.FAILED
+
+
+class Answer(Frozen):
+    """What a person said to a waiting run."""
+
+    verb: Verb
+    by: str
+    note: str = ""
+
+
+class Durable(Protocol):
+    """Actions that are recorded: on a replay the record answers and nothing is done."""
+
+    def attempt(self, planned: PlannedStep, number: int, earlier: Mapping[str, Evidence], *, undo: bool) -> Attempt:
+        """Perform (or undo) a step once."""
+        ...
+
+    def side_by_side(
+        self, steps: Sequence[PlannedStep], first: Mapping[str, int], earlier: Mapping[str, Evidence]
+    ) -> Mapping[str, tuple[Attempt, ...]]:
+        """`attempts` of several steps at once, starting at the given numbers; ends when all have ended."""
+        ...
+
+    def sleep(self, length: timedelta) -> None:
+        """Wait; a wait cut by a kill goes on for what is left of it."""
+        ...
+
+    def answer(self, topic: str, timeout: timedelta) -> Answer | None:
+        """What a person says under that topic; None when the time is over."""
+        ...
+
+    def tell(self, key: str, title: str, body: str) -> None:
+        """Tell the people whom the plan names, once per key; not reaching them changes nothing else."""
+        ...
+
+
+class Story(Protocol):
+    """Where what happens is told; each call is idempotent."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """An attempt is over."""
+        ...
+
+    def waiting(self, state: RunState, detail: Mapping[str, Json]) -> None:
+        """The run waits for a person from now on."""
+        ...
+
+    def answered(self, topic: str, step: str, answer: Answer | None) -> None:
+        """A person said something, or the time was over."""
+        ...
+
+    def ended(self, ending: "Ending") -> None:
+        """The run is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended."""
+
+    state: RunState
+    why: str = ""
+    """Of a run that did not complete: the first cause."""
+    hint: str = ""
+    step: str = ""
+    exceptions: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+
+
+def attempts(
+    durable: Durable, story: Story, planned: PlannedStep, first: int, earlier: Mapping[str, Evidence]
+) -> tuple[Attempt, ...]:
+    """Perform a step until it succeeds, fails for good or has no retries left; the last attempt decides."""
+    done: list[Attempt] = []
+    retries = planned.step.retries
+    while True:
+        number = first + len(done)
+        attempt = durable.attempt(planned, number, earlier, undo=False)
+        story.attempted(attempt)
+        done.append(attempt)
+        failure = attempt.failure
+        if failure is None or not failure.retryable or len(done) > retries.max:
+            return tuple(done)
+        durable.sleep(retries.pause(len(done)))
+
+
+@dataclass(slots=True)
+class _Course:
+    """Where a run is; rebuilt from the records by every replay."""
+
+    plan: Plan
+    durable: Durable
+    story: Story
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    attempts: list[Attempt] = field(default_factory=list)
+    exceptions: list[str] = field(default_factory=list)
+    ending: Ending | None = None
+
+    def fail(self, state: RunState, why: str, *, hint: str = "", step: str = "") -> None:
+        """The run will end so, unless it already ends in another way: the first cause stays."""
+        if self.ending is None:
+            self.ending = Ending(state, why, hint, step)
+
+    def ask(
+        self, state: RunState, topic: str, timeout: timedelta, detail: Mapping[str, Json], words: str
+    ) -> Answer | None:
+        """Wait for a person, having told the people; None when nobody answers in time."""
+        self.story.waiting(state, {**detail, "topic": topic})
+        self.durable.tell(topic, f"{detail['step']} waits for a person", words)
+        answer = self.durable.answer(topic, timeout)
+        self.story.answered(topic, str(detail["step"]), answer)
+        return answer
+
+
+def interpret(plan: Plan, durable: Durable, story: Story) -> Ending:
+    """Carry out a plan to its end."""
+    course = _Course(plan, durable, story)
+    for block in plan.blocks:
+        _block(course, block)
+        if course.ending is not None:
+            break
+    for planned in plan.afterwards:
+        _last_words(course, planned)
+    ending = _ending(course)
+    story.ended(ending)
+    if not ending.state.good:
+        hint = f"\nWhat to do: {ending.hint}" if ending.hint else ""
+        durable.tell("ended", f"{plan.runbook} {ending.state}", f"{ending.why}{hint}")
+    return ending
+
+
+def _ending(course: _Course) -> Ending:
+    exceptions, done = tuple(course.exceptions), tuple(course.attempts)
+    if course.ending is None:
+        state = RunState.COMPLETED_WITH_EXCEPTIONS if exceptions else RunState.COMPLETED
+        return Ending(state, exceptions=exceptions, attempts=done)
+    return replace(course.ending, exceptions=exceptions, attempts=done)
+
+
+def _block(course: _Course, block: Block) -> None:
+    """Perform a block until each of its steps has succeeded or been given up."""
+    todo = [planned for planned in block.steps if _agreed(course, planned)]
+    while todo and course.ending is None:
+        failed = _perform(course, todo)
+        todo = [planned for planned, last in failed if _after_failure(course, planned, last)]
+
+
+def _last_words(course: _Course, planned: PlannedStep) -> None:
+    """Perform a step that runs whatever happened; only a pause can ask for it again."""
+    todo = [planned]
+    while todo:
+        failed = _perform(course, todo)
+        todo = [
+            again
+            for again, last in failed
+            if _after_failure(course, again, last, instead=("abort" if last.aborted_by is None else None))
+        ]
+
+
+def _agreed(course: _Course, planned: PlannedStep) -> bool:
+    """Whether the step may start: no question, or a person's yes. No answer in time is a no."""
+    if course.ending is not None:
+        return False
+    question: Question | None = planned.step.question(course.plan.scene, course.evidence)
+    if question is None:
+        return True
+    detail: dict[str, Json] = {"step": planned.id, "question": question.text, "verbs": ["confirm", "refuse"]}
+    answer = course.ask(RunState.WAITING_APPROVAL, f"{planned.id}?", question.timeout, detail, question.text)
+    if answer is None:
+        course.fail(RunState.TIMED_OUT, f"{planned.id}: nobody answered in time, which is a no", step=planned.id)
+        return False
+    if answer.verb == "confirm":
+        course.evidence[planned.id] = Evidence(facts={"confirmed_by": answer.by, "note": answer.note})
+        return True
+    reason = f": {answer.note}" if answer.note else ""
+    course.fail(RunState.CANCELLED, f"{planned.id} was refused by {answer.by}{reason}", step=planned.id)
+    return False
+
+
+def _perform(course: _Course, todo: Sequence[PlannedStep]) -> list[tuple[PlannedStep, Attempt]]:
+    """Perform steps, side by side when there are several; gives those that failed with their last attempt."""
+    first = {planned.id: course.counts.get(planned.id, 0) + 1 for planned in todo}
+    earlier = dict(course.evidence)
+    outcomes: Mapping[str, tuple[Attempt, ...]]
+    if len(todo) == 1:
+        only = todo[0]
+        outcomes = {only.id: attempts(course.durable, course.story, only, first[only.id], earlier)}
+    else:
+        outcomes = course.durable.side_by_side(todo, first, earlier)
+    failed = []
+    for planned in todo:
+        done = outcomes[planned.id]
+        course.counts[planned.id] = first[planned.id] + len(done) - 1
+        course.attempts.extend(done)
+        evidence = done[-1].evidence
+        if evidence is None:
+            failed.append((planned, done[-1]))
+        else:
+            course.evidence[planned.id] = evidence
+            course.exceptions.extend(f"{planned.id}: {text}" for text in evidence.exceptions)
+    return failed
+
+
+def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, instead: OnFailure | None = None) -> bool:
+    """Decide what a step's final failure leads to; True when it is to be attempted again.
+
+    ``instead`` replaces what the step says, unless that is to pause.
+    """
+    if last.aborted_by is not None:
+        course.fail(RunState.CANCELLED, f"aborted by {last.aborted_by}", step=planned.id)
+        return False
+    failure = last.failure or Failure(why="no outcome was recorded")
+    wanted = course.plan.answer_to_failure(planned.step)
+    if wanted == "pause":
+        return _pause(course, planned, last, failure)
+    wanted = instead or wanted
+    if wanted == "continue":
+        course.exceptions.append(f"{planned.id}: {failure.why}")
+        return False
+    if course.ending is not None:
+        course.exceptions.append(f"{planned.id}: {failure.why}")
+    state = RunState.TIMED_OUT if last.state is StepState.TIMED_OUT else RunState.FAILED
+    course.fail(state, f"{planned.id}: {failure.why}", hint=failure.hint, step=planned.id)
+    if wanted == "undo":
+        _undo(course)
+    return False
+
+
+def _pause(course: _Course, planned: PlannedStep, last: Attempt, failure: Failure) -> bool:
+    """Let a person decide; True when the step is to be attempted again."""
+    detail: dict[str, Json] = {
+        "step": planned.id,
+        "failure": failure.model_dump(mode="json"),
+        "verbs": ["retry", "skip", "abort"],
+    }
+    words = f"It failed: {failure.why}\nAnswer with retry, skip or abort."
+    answer = course.ask(RunState.PAUSED_FAILED, f"{planned.id}#{last.number}", PATIENCE, detail, words)
+    if answer is None:
+        course.fail(RunState.TIMED_OUT, f"{planned.id}: {failure.why}; nobody answered in time", step=planned.id)
+        return False
+    if answer.verb == "retry":
+        return True
+    if answer.verb == "skip":
+        course.exceptions.append(f"{planned.id} was skipped by {answer.by} after: {failure.why}")
+        return False
+    course.fail(RunState.CANCELLED, f"aborted by {answer.by} after {planned.id}: {failure.why}", step=planned.id)
+    return False
+
+
+def _undo(course: _Course) -> None:
+    """Take back what succeeded and can be taken back, newest first; a failure to undo is told and does not stop it."""
+    succeeded = [attempt.step for attempt in course.attempts if attempt.evidence is not None]
+    for step_id in reversed(list(dict.fromkeys(succeeded))):
+        planned = course.plan.step(step_id)
+        if not planned.step.can_undo:
+            continue
+        course.counts[step_id] += 1
+        attempt = course.durable.attempt(planned, course.counts[step_id], course.evidence, undo=True)
+        course.story.attempted(attempt)
+        course.attempts.append(attempt)
+        if attempt.evidence is None:
+            why = attempt.failure.why if attempt.failure else "no outcome was recorded"
+            course.exceptions.append(f"{step_id} could not be undone: {why}")
+
+
+def when(attempt: Attempt) -> datetime:
+    """The end of an attempt."""
+    return datetime.fromisoformat(attempt.ended)

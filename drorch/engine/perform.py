@@ -1,0 +1,281 @@
+"""One attempt of a step: its tools, its deadline, and the border at which errors become values."""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+from drorch.core.clock import Clock, Deadline
+from drorch.core.errors import DrorchError
+from drorch.core.evidence import Evidence, Failure, Outcome, Progress
+from drorch.core.host import OUTPUT_LIMIT, Command, Completed, Host, Identity, LineSink
+from drorch.core.repository import Repository
+from drorch.core.scene import RunFacts, Scene
+from drorch.core.secret import Secrets
+from drorch.core.step import Memory, Notifier
+from drorch.engine.interpret import Attempt
+from drorch.engine.plan import Plan, PlannedStep
+
+log = logging.getLogger(__name__)
+
+
+class Toolbox(Protocol):
+    """What a run's steps share; made by the composition root."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        ...
+
+    @property
+    def secrets(self) -> Secrets:
+        """Secret values."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """What outlives the run."""
+        ...
+
+    def host(self, name: str) -> Host:
+        """A host by name; connections are shared by all steps."""
+        ...
+
+    def controller(self) -> Host:
+        """The machine on which drorch runs."""
+        ...
+
+    def repository(self, name: str) -> Repository:
+        """A repository by name."""
+        ...
+
+    def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
+        """Hold a name alone."""
+        ...
+
+    def notifier(self, name: str) -> Notifier:
+        """A route by name."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class Watcher(Protocol):
+    """Who looks on while a run runs, such as a terminal. Called from several threads; must not raise."""
+
+    def step_started(self, planned: PlannedStep, number: int) -> None:
+        """An attempt begins."""
+        ...
+
+    def progressed(self, progress: Progress) -> None:
+        """A long action got further."""
+        ...
+
+    def step_ended(self, planned: PlannedStep, attempt: Attempt) -> None:
+        """An attempt is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _DeadlineHost:
+    """A host on which no command outlives the attempt."""
+
+    inner: Host
+    deadline: Deadline
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def is_controller(self) -> bool:
+        return self.inner.is_controller
+
+    def run(self, command: Command, *, on_line: LineSink | None = None) -> Completed:
+        left = max(self.deadline.remaining(), 0.001)
+        limit = left if command.timeout is None else min(left, command.timeout)
+        return self.inner.run(replace(command, timeout=limit), on_line=on_line)
+
+    def put(self, path: str, content: bytes | Path, *, mode: int = 0o600) -> None:
+        self.inner.put(path, content, mode=mode)
+
+    def get(self, path: str, *, limit: int = OUTPUT_LIMIT) -> bytes:
+        return self.inner.get(path, limit=limit)
+
+    def identity(self) -> Identity:
+        return self.inner.identity()
+
+    def dial(self, address: str, port: int, *, timeout: float = 10.0) -> AbstractContextManager[socket.socket]:
+        return self.inner.dial(address, port, timeout=min(timeout, max(self.deadline.remaining(), 0.001)))
+
+    def publish(self, path: Path) -> AbstractContextManager[int]:
+        return self.inner.publish(path)
+
+    def close(self) -> None:
+        """The connection is the run's, not the attempt's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _AttemptTools:
+    """`core.step.Tools` of one attempt."""
+
+    box: Toolbox
+    scene: Scene
+    run: RunFacts
+    deadline: Deadline
+    repeated: bool
+    step: str
+    watcher: Watcher
+
+    @property
+    def clock(self) -> Clock:
+        return self.box.clock
+
+    @property
+    def secrets(self) -> Secrets:
+        return self.box.secrets
+
+    @property
+    def memory(self) -> Memory:
+        return self.box.memory
+
+    def host(self, name: str) -> Host:
+        return _DeadlineHost(self.box.host(name), self.deadline)
+
+    def controller(self) -> Host:
+        return _DeadlineHost(self.box.controller(), self.deadline)
+
+    def repository(self, name: str | None = None) -> Repository:
+        return self.box.repository(name or self.scene.repository)
+
+    def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
+        return self.box.lease(name, wait=min(wait, timedelta(seconds=self.deadline.remaining())))
+
+    def notifier(self, name: str) -> Notifier:
+        return self.box.notifier(name)
+
+    def progress(self, progress: Progress) -> None:
+        self.watcher.progressed(progress.model_copy(update={"step": self.step}))
+
+
+class Performer:
+    """Performs attempts of one run in this process."""
+
+    def __init__(
+        self, plan: Plan, run: RunFacts, box: Toolbox, watcher: Watcher, *, resumed: bool, aborted_by: str | None = None
+    ) -> None:
+        """``aborted_by``: who ended the run; then the next step of the plan proper is not begun any more."""
+        self.plan = plan
+        self.run = run
+        self.box = box
+        self.watcher = watcher
+        self._resumed = resumed
+        self._aborted_by = aborted_by
+        self._afterwards = {planned.id for planned in plan.afterwards}
+        self._active = 0
+        self._idle = threading.Condition()
+
+    def wait_until_idle(self, seconds: float) -> bool:
+        """Wait until no attempt is being performed; False when the time is over first."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._active == 0, timeout=seconds)
+
+    def attempt(self, planned: PlannedStep, number: int, earlier: Mapping[str, Evidence], *, undo: bool) -> Attempt:
+        """Perform a step once; every error of drorch's own or of its libraries becomes a value.
+
+        Raises:
+            Interrupted: a stop was asked for; nothing is to be recorded.
+        """
+        with self._counted():
+            started = self.box.clock.now()
+            if self._aborted_by and planned.id not in self._afterwards:
+                return self._record(planned, number, started.isoformat(), aborted_by=self._aborted_by)
+            self.watcher.step_started(planned, number)
+            step = planned.step
+            deadline = Deadline.after(step.timeout or step.default_timeout, self.box.clock)
+            tools = _AttemptTools(
+                box=self.box,
+                scene=self.plan.scene,
+                run=self.run,
+                deadline=deadline,
+                repeated=self._resumed or number > 1,
+                step=planned.id,
+                watcher=self.watcher,
+            )
+            outcome = _guarded(
+                (lambda: step.undo(tools, earlier[planned.id])) if undo else (lambda: step.perform(tools, earlier))
+            )
+            if isinstance(outcome, Failure) and deadline.passed:
+                outcome = outcome.model_copy(update={"timed_out": True})
+            attempt = self._record(planned, number, started.isoformat(), outcome=self._clean(outcome))
+            self.watcher.step_ended(planned, attempt)
+            return attempt
+
+    def tell(self, title: str, body: str) -> str:
+        """Tell the plan's route; the reason when that failed, else an empty text."""
+        if self.plan.tell is None:
+            return ""
+        try:
+            self.box.notifier(self.plan.tell).send(
+                f"[{self.plan.service_name}] {title}", f"{body}\n\nRun {self.run.id}; drorch show {self.run.id}"
+            )
+        except DrorchError as error:
+            log.warning("%s was not told: %s", self.plan.tell, error)
+            return self.box.secrets.redact(str(error))
+        return ""
+
+    def _record(
+        self,
+        planned: PlannedStep,
+        number: int,
+        started: str,
+        *,
+        outcome: Outcome | None = None,
+        aborted_by: str | None = None,
+    ) -> Attempt:
+        return Attempt(
+            step=planned.id,
+            number=number,
+            started=started,
+            ended=self.box.clock.now().isoformat(),
+            evidence=outcome if isinstance(outcome, Evidence) else None,
+            failure=outcome if isinstance(outcome, Failure) else None,
+            aborted_by=aborted_by,
+        )
+
+    def _clean(self, outcome: Outcome) -> Outcome:
+        """The outcome without secret values, should a program have echoed one."""
+        text = outcome.model_dump_json()
+        return type(outcome).model_validate_json(self.box.secrets.redact(text))
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the attempts in progress."""
+        with self._idle:
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._active -= 1
+                self._idle.notify_all()
+
+
+def _guarded(act: Callable[[], Outcome]) -> Outcome:
+    try:
+        return act()
+    except DrorchError as error:
+        return Failure.of(error)
+    except Exception as error:
+        log.exception("a step broke")
+        return Failure(
+            why=f"a defect of drorch: {type(error).__name__}: {error}",
+            hint="the log has the place; please report it",
+        )

@@ -1,0 +1,202 @@
+"""Plans: a runbook resolved against the inventory. Pure: nothing connects, the clock is not asked.
+
+A plan is immutable JSON text; its digest names it for ever. It carries only what its run may touch, so that an edit
+elsewhere in the inventory leaves the digest, and the proof bound to it, alone. Defaults are left out of the text, so
+a new version of drorch that adds a field leaves it alone too.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field
+
+from drorch.config.inventory import AnyHostSpec, Inventory, Service
+from drorch.config.runbook import Action, Parallel, Runbook
+from drorch.core.host import LocalHostSpec
+from drorch.core.model import Frozen, Name
+from drorch.core.refs import references
+from drorch.core.repository import RepositorySpec
+from drorch.core.scene import RunKind, Scene
+from drorch.core.secret import SecretSpec
+from drorch.core.step import OnFailure, Planned, Step
+from drorch.notifiers import AnyRoute
+from drorch.steps import AnyStep
+from drorch.steps.cleanup import Cleanup
+
+
+class PlannedStep(Frozen):
+    """A step with the id under which its evidence is kept."""
+
+    id: Name
+    step: AnyStep
+
+
+class Block(Frozen):
+    """Steps that start together: one, or several side by side."""
+
+    steps: tuple[PlannedStep, ...]
+
+
+class Plan(Frozen):
+    """Everything a run needs to know, and nothing secret."""
+
+    format: Literal[1] = 1
+    runbook: Name
+    kind: RunKind
+    service_name: Name
+    service: Service
+    target: Name | None = None
+    snapshot: str = "latest"
+    blocks: tuple[Block, ...]
+    afterwards: tuple[PlannedStep, ...] = ()
+    """The steps that run whatever happened, in order; a drill's clean-up is the last."""
+    hosts: dict[Name, AnyHostSpec]
+    repositories: dict[Name, RepositorySpec]
+    routes: dict[Name, AnyRoute] = Field(default_factory=dict)
+    secrets: dict[Name, SecretSpec] = Field(default_factory=dict)
+    tell: Name | None = None
+    """The route that hears of a failed or paused run."""
+
+    @cached_property
+    def text(self) -> str:
+        """The plan as canonical JSON."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of `text`, hexadecimal."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @classmethod
+    def read(cls, text: str) -> "Plan":
+        """The plan that has this text."""
+        return cls.model_validate_json(text)
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The names, resolved."""
+        return Scene(
+            kind=self.kind,
+            service=self.service_name,
+            objectives=self.service.objectives,
+            primary=self.service.primary,
+            target=self.target,
+            sources=self.service.sources,
+            repository=self.service.repository,
+            repositories=self.repositories,
+            hosts=frozenset(self.hosts),
+            controller_side=frozenset(name for name, spec in self.hosts.items() if isinstance(spec, LocalHostSpec)),
+            work={name: spec.work for name, spec in self.hosts.items()},
+            snapshot=self.snapshot,
+        )
+
+    def steps(self) -> Iterator[PlannedStep]:
+        """All steps in the order in which they start."""
+        for block in self.blocks:
+            yield from block.steps
+        yield from self.afterwards
+
+    def step(self, step_id: str) -> PlannedStep:
+        """The step of that id; KeyError for none."""
+        for planned in self.steps():
+            if planned.id == step_id:
+                return planned
+        raise KeyError(step_id)
+
+    def answer_to_failure(self, step: Step) -> OnFailure:
+        """What a step's final failure leads to."""
+        return step.on_failure or ("pause" if self.kind in ("failover", "failback") else "abort")
+
+    def preview(self) -> Iterator[tuple[PlannedStep, str, tuple[Planned, ...]]]:
+        """Each step with its sentence and its commands, for the printed plan."""
+        for planned in self.steps():
+            run = f"{self.runbook}@<slot>"
+            yield planned, planned.step.describe(self.scene), planned.step.preview(self.scene, run)
+
+
+def make_plan(
+    inventory: Inventory, runbook: Runbook, *, target: str | None = None, snapshot: str | None = None
+) -> Plan:
+    """Resolve a runbook. Both documents have passed the loader's checks, so every name exists.
+
+    ``target`` and ``snapshot`` override the runbook's own standby and recovery point.
+    """
+    service = inventory.services[runbook.service]
+    if runbook.kind == "drill":
+        target = target or runbook.standby or next(iter(service.standbys), None)
+    named = list(_with_ids(runbook.steps))
+    blocks = [block for block in named if not _is_afterwards(block)]
+    afterwards = [planned for block in named if _is_afterwards(block) for planned in block.steps]
+    if runbook.kind == "drill" and not any(isinstance(planned.step, Cleanup) for planned in afterwards):
+        afterwards.append(PlannedStep(id="cleanup", step=Cleanup(kind="cleanup", always=True)))
+
+    used = _Used(inventory)
+    used.follow(service, skip_standbys=True)
+    for planned in (*(planned for block in blocks for planned in block.steps), *afterwards):
+        used.follow(planned.step)
+    if target:
+        used.add("host", target)
+    tell = runbook.on_failure.notify if runbook.on_failure else None
+    if tell:
+        used.add("notify", tell)
+    return Plan(
+        runbook=runbook.runbook,
+        kind=runbook.kind,
+        service_name=runbook.service,
+        service=service.model_copy(update={"standbys": ()}),
+        target=target,
+        snapshot=snapshot or runbook.snapshot,
+        blocks=tuple(blocks),
+        afterwards=tuple(afterwards),
+        hosts={name: inventory.hosts[name] for name in sorted(used.names["host"])},
+        repositories={name: inventory.repositories[name] for name in sorted(used.names["repository"])},
+        routes={name: inventory.notify[name] for name in sorted(used.names["notify"])},
+        secrets={name: inventory.secrets[name] for name in sorted(used.names["secret"])},
+        tell=tell,
+    )
+
+
+def _is_afterwards(block: Block) -> bool:
+    return all(planned.step.always for planned in block.steps)
+
+
+def _with_ids(actions: tuple[Action, ...]) -> Iterator[Block]:
+    taken: dict[str, int] = {}
+
+    def named(step: Step) -> PlannedStep:
+        wanted = step.id or "-".join(word for word in (step.kind, step.subject) if word)
+        taken[wanted] = taken.get(wanted, 0) + 1
+        return PlannedStep(id=wanted if taken[wanted] == 1 else f"{wanted}-{taken[wanted]}", step=step)
+
+    for action in actions:
+        steps = action.parallel if isinstance(action, Parallel) else (action,)
+        yield Block(steps=tuple(named(step) for step in steps))
+
+
+class _Used:
+    """The inventory's entries that a plan needs, found by following marked names."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._entries: Mapping[str, Mapping[str, Frozen]] = {
+            "host": inventory.hosts,
+            "repository": inventory.repositories,
+            "notify": inventory.notify,
+            "secret": inventory.secrets,
+        }
+        self.names: dict[str, set[str]] = {kind: set() for kind in self._entries}
+
+    def add(self, kind: str, name: str) -> None:
+        """Take an entry and whatever it names in turn."""
+        if kind in self.names and name not in self.names[kind]:
+            self.names[kind].add(name)
+            self.follow(self._entries[kind][name])
+
+    def follow(self, value: Frozen, *, skip_standbys: bool = False) -> None:
+        """Take everything that a value names."""
+        for path, mark, name in references(value):
+            if not (skip_standbys and path[0] == "standbys"):
+                self.add(mark.to, name)

@@ -1,0 +1,298 @@
+"""Runs: begun, carried on, answered. Puts plan, journal, leases and durable engine together."""
+
+import getpass
+import os
+import platform
+import queue
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from drorch import __version__
+from drorch.core.clock import Clock, Halt
+from drorch.core.errors import Busy, DrorchError, RunError
+from drorch.core.evidence import Evidence, ProofLevel
+from drorch.core.model import Json
+from drorch.core.scene import RunFacts
+from drorch.core.step import RunState
+from drorch.engine.interpret import Answer, Attempt, Ending
+from drorch.engine.journal import Journal, Run
+from drorch.engine.lease import Leases
+from drorch.engine.measure import measure
+from drorch.engine.perform import Performer, Toolbox, Watcher
+from drorch.engine.plan import Plan
+
+STOP_PATIENCE = 90.0
+"""Seconds that a stopped run gives its commands to end; then the process leaves, and resume looks after the rest."""
+
+
+def operator() -> str:
+    """Who acts, for the record: ``user@machine``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"
+    return f"{os.environ.get('SUDO_USER') or user}@{platform.node()}"
+
+
+def run_id(runbook: str, slot: datetime | None, now: datetime) -> str:
+    """``runbook@slot``; for an unscheduled run the second of its start."""
+    if slot is not None:
+        return f"{runbook}@{slot.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+    return f"{runbook}@{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A run that waits for a person."""
+
+    run: str
+    state: RunState
+    detail: Mapping[str, Json]
+
+    @property
+    def topic(self) -> str:
+        """Under which the answer is sent."""
+        return str(self.detail["topic"])
+
+    @property
+    def step(self) -> str:
+        """Which step waits."""
+        return str(self.detail["step"])
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """What can be answered."""
+        return tuple(str(verb) for verb in self.detail["verbs"])
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A run that was stopped in this process, or could not go on in it; it can be resumed."""
+
+    run: str
+    why: str = ""
+
+
+Result = Ending | Waiting | Stopped
+Asker = Callable[[Waiting], Answer | None]
+"""Asks a person; None leaves the run waiting."""
+
+
+def nobody(_waiting: Waiting) -> Answer | None:
+    """An asker where no person is."""
+    return None
+
+
+@dataclass(slots=True)
+class _Story:
+    """`interpret.Story` over the journal; what a person must hear of goes into ``events``."""
+
+    journal: Journal
+    clock: Clock
+    run: Run
+    plan: Plan
+    events: "queue.SimpleQueue[Waiting | None]" = field(default_factory=queue.SimpleQueue)
+
+    def attempted(self, attempt: Attempt) -> None:
+        body = {"what": "attempt", "state": attempt.state.value, **attempt.model_dump(mode="json", exclude_none=True)}
+        self.journal.append(
+            self.run.id, f"attempt {attempt.step}#{attempt.number}", datetime.fromisoformat(attempt.ended), body
+        )
+
+    def waiting(self, state: RunState, detail: Mapping[str, Json]) -> None:
+        self.journal.stand(self.run.id, state, self.clock.now(), detail)
+        self.events.put(Waiting(self.run.id, state, detail))
+
+    def answered(self, topic: str, step: str, answer: Answer | None) -> None:
+        said: dict[str, Json] = answer.model_dump(mode="json") if answer else {"verb": "no answer in time"}
+        now = self.clock.now()
+        self.journal.append(self.run.id, f"answer {topic}", now, {"what": "answer", "step": step, **said})
+        self.journal.stand(self.run.id, RunState.RUNNING, now)
+        self.events.put(None)
+
+    def ended(self, ending: Ending) -> None:
+        measured = measure(self.run.started, self.plan, ending.attempts)
+        body: dict[str, Json] = {
+            "what": "ended",
+            "state": ending.state.value,
+            "why": ending.why,
+            "hint": ending.hint,
+            "step": ending.step,
+            "exceptions": list(ending.exceptions),
+            "measured": measured.model_dump(mode="json"),
+            "points": _points(ending.attempts),
+        }
+        self.journal.append(self.run.id, "ended", self.clock.now(), body, state=ending.state, detail=body)
+
+
+def _points(attempts: tuple[Attempt, ...]) -> dict[str, Json]:
+    """The recovery point of each source that this run took or worked on, with the highest level shown for it."""
+    points: dict[str, dict[str, Json]] = {}
+    for attempt in attempts:
+        evidence: Evidence | None = attempt.evidence
+        if evidence is None or evidence.source is None:
+            continue
+        point = points.setdefault(evidence.source, {})
+        if "snapshot" in evidence.facts:
+            point["snapshot"] = evidence.facts["snapshot"]
+            point["time"] = evidence.facts.get("snapshot_time") or evidence.facts.get("time")
+        if evidence.level and evidence.level.height >= ProofLevel(point.get("level", "taken")).height:
+            point["level"] = evidence.level.value
+    return {source: dict(point) for source, point in points.items()}
+
+
+class Runs:
+    """The runs of one state folder."""
+
+    def __init__(self, journal: Journal, leases: Leases, clock: Clock, database_url: str) -> None:
+        self.journal = journal
+        self.leases = leases
+        self.clock = clock
+        self._database_url = database_url
+
+    def begin(self, plan: Plan, *, slot: datetime | None = None, by: str | None = None) -> Run:
+        """Record that a run of this plan starts; a scheduled slot that was begun already gives that very run.
+
+        Raises:
+            Busy: the id of an unscheduled run is taken: one was begun in this very second.
+        """
+        now = self.clock.now()
+        run = Run(
+            id=run_id(plan.runbook, slot, now),
+            runbook=plan.runbook,
+            kind=plan.kind,
+            service=plan.service_name,
+            slot=slot.astimezone(UTC).isoformat() if slot else "",
+            plan=plan.digest,
+            state=RunState.PENDING,
+            started=now,
+            ended=None,
+            detail={},
+        )
+        body = {
+            "what": "started",
+            "runbook": plan.runbook,
+            "kind": plan.kind,
+            "service": plan.service_name,
+            "plan": plan.digest,
+            "slot": run.slot,
+            "by": by or operator(),
+            "drorch": __version__,
+        }
+        if not self.journal.begin(run, plan.text, body):
+            if slot is None:
+                raise Busy(f"{run.id} was started in this very second", hint="try again")
+            return self.journal.run(run.id)
+        return run
+
+    def alive(self, run: Run) -> bool:
+        """Whether a process works on it now."""
+        return self.leases.held(f"run:{run.id}")
+
+    def plan(self, run: Run) -> Plan:
+        """The plan that the run carries out."""
+        return Plan.read(self.journal.plan_text(run.plan))
+
+    def carry_on(
+        self,
+        run: Run,
+        box: Toolbox,
+        watcher: Watcher,
+        halt: Halt,
+        *,
+        ask: Asker = nobody,
+        answer: Answer | None = None,
+        aborted_by: str | None = None,
+    ) -> Result:
+        """Start a run, or go on with it, in this process until it ends, waits or is stopped.
+
+        ``answer`` is given to the run if it waits when this begins.
+
+        Raises:
+            Busy: another process works on it.
+            RunError: it is over, or belongs to another engine version.
+        """
+        with self.leases.hold(f"run:{run.id}", purpose=f"working on {run.id}"):
+            run = self.journal.run(run.id)
+            if run.state.final:
+                raise RunError(f"{run.id} is over: {run.state}", hint=f"drorch show {run.id}")
+            plan = self.plan(run)
+            facts = RunFacts(id=run.id, plan=plan.digest, started=run.started)
+            resumed = run.state is not RunState.PENDING
+            performer = Performer(plan, facts, box, watcher, resumed=resumed, aborted_by=aborted_by)
+            story = _Story(self.journal, self.clock, run, plan)
+            waited = Waiting(run.id, run.state, run.detail) if "topic" in run.detail else None
+            if not resumed:
+                self.journal.stand(run.id, RunState.RUNNING, self.clock.now())
+            return self._execute(performer, story, halt, ask, (waited, answer) if waited and answer else None)
+
+    def _execute(
+        self,
+        performer: Performer,
+        story: _Story,
+        halt: Halt,
+        ask: Asker,
+        given: tuple[Waiting, Answer] | None,
+    ) -> Result:
+        from drorch.engine.durable import Engine  # noqa: PLC0415 - half a second to import: only when a run runs
+
+        run = story.run
+        engine = Engine(self._database_url, run.id)
+        engine.start(performer, story)
+        answered = set()
+        if given is not None:
+            engine.answer(given[0].topic, given[1])
+            answered.add(given[0].topic)
+        open_question: Waiting | None = None
+        asked_at = 0.0
+        while not engine.wait(_POLL_SECONDS):
+            if halt.requested:
+                quiet = engine.stop(halt, patience=STOP_PATIENCE)
+                return Stopped(run.id, "" if quiet else "a command did not end in time")
+            while not story.events.empty():
+                open_question, asked_at = story.events.get(), time.monotonic()
+            if open_question is None or open_question.topic in answered or time.monotonic() - asked_at < _SETTLE:
+                continue
+            said = ask(open_question)
+            if said is None:
+                return open_question
+            answered.add(open_question.topic)
+            engine.answer(open_question.topic, said)
+        if engine.ending is not None:
+            return engine.ending
+        broken = engine.broken
+        if isinstance(broken, DrorchError):
+            raise broken
+        return Stopped(run.id, "" if halt.requested or broken is None else str(broken))
+
+    def answer(self, run: Run, answer: Answer) -> Waiting:
+        """Answer a waiting run that another process has open; it goes on there.
+
+        Raises:
+            RunError: it does not wait, or not for that.
+        """
+        waiting = self.waits_for(run, answer.verb)
+        from drorch.engine.durable import send_answer  # noqa: PLC0415 - half a second to import
+
+        send_answer(self._database_url, run.id, waiting.topic, answer)
+        return waiting
+
+    def waits_for(self, run: Run, verb: str) -> Waiting:
+        """What the run waits for, if ``verb`` answers it.
+
+        Raises:
+            RunError: it does not wait, or not for that.
+        """
+        if run.state not in (RunState.PAUSED_FAILED, RunState.WAITING_APPROVAL) or "topic" not in run.detail:
+            raise RunError(f"{run.id} waits for nobody: it is {run.state}", hint=f"drorch show {run.id}")
+        waiting = Waiting(run.id, run.state, run.detail)
+        if verb not in waiting.verbs and verb != "abort":
+            raise RunError(f"{run.id} cannot be answered with {verb}", hint=f"it waits for {', '.join(waiting.verbs)}")
+        return waiting
+
+
+_POLL_SECONDS = 0.1
+_SETTLE = 0.3
+"""Seconds for which a question must stand before a person is asked: a replay passes through answered ones."""
