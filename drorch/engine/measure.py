@@ -6,6 +6,8 @@ A figure is given only when all that it speaks of succeeded: what was not shown 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from pydantic import Field
+
 from drorch.core.evidence import Evidence, ProofLevel
 from drorch.core.model import Frozen
 from drorch.core.step import Step
@@ -25,9 +27,9 @@ class Measured(Frozen):
     rpo_seconds: float | None = None
     """From the oldest recovery point restored to the run's start: what would have been lost. None without a restore,
     or when one did not succeed."""
-    levels: dict[str, ProofLevel] = {}
+    levels: dict[str, ProofLevel] = Field(default_factory=dict)
     """How far each restored source was proven."""
-    skipped: dict[str, tuple[ProofLevel, ...]] = {}
+    skipped: dict[str, tuple[ProofLevel, ...]] = Field(default_factory=dict)
     """The levels below it that this run did not show."""
 
 
