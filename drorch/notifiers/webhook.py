@@ -1,13 +1,8 @@
 """A POST to a URL of one's own."""
 
 import base64
-import contextlib
-import http.client
 import ipaddress
 import json
-import socket
-import ssl
-import threading
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -79,13 +74,15 @@ class Webhook(Route):
 
     def send(self, title: str, body: str, secrets: Secrets) -> None:
         """Post it once."""
+        from drorch.notifiers._post import post  # noqa: PLC0415 - HTTP and TLS: only a message that is sent pays
+
         parts = self._address(secrets)
         headers = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "drorch"}
         if (authorization := self._authorization(parts, secrets)) is not None:
             headers["Authorization"] = authorization
         message = json.dumps({"title": title, "body": body, "sender": "drorch"}).encode()
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        status, wrong = _post(parts, path, message, headers, self.timeout.total_seconds())
+        status, wrong = post(parts, path, message, headers, self.timeout.total_seconds())
         if status is None:
             raise DrorchError(
                 f"{self._place} gave no answer: {wrong}",
@@ -133,41 +130,3 @@ class Webhook(Route):
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             return f"Basic {base64.b64encode(pair.encode()).decode()}"
         return None
-
-
-def _post(
-    parts: SplitResult, path: str, message: bytes, headers: dict[str, str], timeout: float
-) -> tuple[int | None, str]:
-    """The answer's status, or None and what went wrong, in words that hold nothing of the URL."""
-    host = str(parts.hostname)
-    connection = (
-        http.client.HTTPSConnection(host, parts.port, timeout=timeout, context=ssl.create_default_context())
-        if parts.scheme == "https"
-        else http.client.HTTPConnection(host, parts.port, timeout=timeout)
-    )
-    late = threading.Event()
-
-    def cut() -> None:
-        # The library's timeout is per packet; a server that answers letter by letter would hold us for ever.
-        late.set()
-        if connection.sock is not None:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # below TLS, whose state is not ours
-
-    watchdog = threading.Timer(timeout, cut)
-    watchdog.daemon = True
-    watchdog.start()
-    try:
-        connection.request("POST", path, body=message, headers=headers)
-        return connection.getresponse().status, ""
-    except ssl.SSLCertVerificationError as error:
-        return None, f"its certificate is not accepted: {error.verify_message}"
-    except TimeoutError:
-        return None, f"not within {timeout:g} s"
-    except http.client.HTTPException:
-        return None, f"not within {timeout:g} s" if late.is_set() else "what came is no HTTP"
-    except OSError as error:
-        return None, f"not within {timeout:g} s" if late.is_set() else (error.strerror or type(error).__name__)
-    finally:
-        watchdog.cancel()
-        connection.close()
