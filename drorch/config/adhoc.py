@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from drorch.config.inventory import Inventory
 from drorch.config.runbook import Parallel, Runbook
-from drorch.core.errors import Refused, RunError
+from drorch.core.errors import Refused, RunError, UnknownName
 from drorch.core.model import Json
 from drorch.core.scene import RunKind
 
@@ -65,9 +65,9 @@ def restore_runbook(
 
 
 def known(inventory: Inventory, service: str) -> None:
-    """Raise `RunError` for a service that the inventory does not have."""
+    """Raise `UnknownName` for a service that the inventory does not have."""
     if service not in inventory.services:
-        raise RunError(
+        raise UnknownName(
             f"no service {service} in the inventory", hint=f"there is {', '.join(inventory.services) or 'none'}"
         )
 

@@ -15,7 +15,8 @@
     │   └── ResticUnusable      no restic, or one too old
     ├── RunError                a run cannot be started, found, resumed or answered
     │   ├── Busy                another process works on it
-    │   └── NoSuchRun
+    │   ├── NoSuchRun
+    │   └── UnknownName         no service, runbook, host or repository of that name
     └── Refused                 a safety rule says no
     Interrupted                 (BaseException) stop at once and record nothing: the step will be done again
 
@@ -129,6 +130,10 @@ class Busy(RunError):
 
 class NoSuchRun(RunError):
     """Unknown run."""
+
+
+class UnknownName(RunError):
+    """The documents define nothing of that name."""
 
 
 class Refused(DrorchError):

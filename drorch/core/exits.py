@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from drorch.core.errors import Busy, ConfigError, DrorchError, NoSuchRun, Refused, SettingsError
+from drorch.core.errors import Busy, ConfigError, DrorchError, NoSuchRun, Refused, SettingsError, UnknownName
 from drorch.core.step import RunState
 
 
@@ -52,6 +52,7 @@ def of_error(error: DrorchError) -> Exit:
         (Refused, Exit.REFUSED),
         (Busy, Exit.BUSY),
         (NoSuchRun, Exit.UNKNOWN),
+        (UnknownName, Exit.UNKNOWN),
     ):
         if isinstance(error, kind):
             return code
