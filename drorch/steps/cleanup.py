@@ -5,13 +5,17 @@ from typing import Literal
 
 from drorch.core.errors import DrorchError, Refused
 from drorch.core.evidence import Evidence, Failure, Outcome
+from drorch.core.host import printable
 from drorch.core.model import Json
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.steps import _processes as processes
 from drorch.steps._apart import identified, live_hosts
-from drorch.steps._folder import children, destination, remove, remove_command, run_folder
+from drorch.steps._folder import children, destination, exists, remove, remove_command, run_folder
 from drorch.steps._intent import note, noted
+
+SAID = 1000
+"""Characters at the end of a program's output that are kept."""
 
 
 class Cleanup(Step):
@@ -82,37 +86,59 @@ def _clean(tools: Tools, name: str) -> dict[str, Json] | Failure:
     host = tools.host(name)
     identity = identified(tools, name, "cleans up")
     folder = run_folder(scene, run, name, identity)
+    there = exists(host, folder)
+    below = children(host, folder)
     programs = children(host, f"{folder}/processes")
-    if isinstance(programs, Failure):
-        return programs
-    there = children(host, folder)
-    if isinstance(there, Failure):
-        return there
+    for answer in (there, below, programs):
+        if isinstance(answer, Failure):
+            return answer
+    report = _Report(tools, f"cleanup:{scene.service}:{name}")
+    if there:
+        report.removed = folder
     # A source's folder is made before anything of it is loaded, and removed after that is gone.
-    sources = tuple(source for source in scene.sources if source in there)
-    found = _noted_with(tools, name, programs, sources, folder if there else "")
-    for program in programs:
-        failure = processes.stop(host, processes.home(folder, program), processes.mark(run, program))
+    sources = [source for source in scene.sources if source in _names(below)]
+    report.sources |= set(sources)
+    for program in _names(programs):
+        home = processes.home(folder, program)
+        failure = processes.stop(host, home, processes.mark(run, program))
         if failure is not None:
             return failure
+        # Its last words go with the folder, and may be all that explains a failed drill.
+        last = processes.look(host, home)
+        words = "" if isinstance(last, Failure) else printable(tools.secrets.redact(last[1])).strip()
+        report.programs[program] = words[-SAID:]
+    report.note()
     for source in sources:
         failure = scene.sources[source].discard(host, destination(scene, run, source, name, identity), tools.secrets)
         if failure is not None:
             return failure
     failure = remove(host, folder)
-    return found if failure is None else failure
+    return report.facts() if failure is None else failure
 
 
-def _noted_with(
-    tools: Tools, host: str, programs: tuple[str, ...], sources: tuple[str, ...], folder: str
-) -> dict[str, Json]:
-    """What is to be removed, with what a cut attempt found."""
-    key = f"cleanup:{tools.scene.service}:{host}"
-    before = noted(tools, key) or {}
-    found: dict[str, Json] = {
-        "programs": sorted({*before.get("programs", ()), *programs}),
-        "sources": sorted({*before.get("sources", ()), *sources}),
-        "removed": folder or before.get("removed", ""),
-    }
-    note(tools, key, found)
-    return found
+def _names(answer: tuple[str, ...] | Failure) -> tuple[str, ...]:
+    return () if isinstance(answer, Failure) else answer
+
+
+class _Report:
+    """What is removed from a host, by this attempt or by one that was cut."""
+
+    def __init__(self, tools: Tools, key: str) -> None:
+        self._tools = tools
+        self._key = key
+        before = noted(tools, key) or {}
+        self.programs: dict[str, str] = dict(before.get("programs", {}))
+        self.sources: set[str] = set(before.get("sources", ()))
+        self.removed: str = before.get("removed", "")
+
+    def facts(self) -> dict[str, Json]:
+        """As evidence: the end of each program's output, the sources, the folder."""
+        return {
+            "programs": dict(sorted(self.programs.items())),
+            "sources": sorted(self.sources),
+            "removed": self.removed,
+        }
+
+    def note(self) -> None:
+        """Keep it until the record is written."""
+        note(self._tools, self._key, self.facts())
