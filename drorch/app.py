@@ -105,6 +105,7 @@ class Box:
                     secrets=self.secrets,
                     controller=self.controller(),
                     state=self._app.settings.state,
+                    hosts=self._host_specs,
                 )
             return self._repositories[name]
 
@@ -191,3 +192,6 @@ class _NoSecrets:
 
     def redact(self, text: str) -> str:
         return text
+
+    def redact_json(self, value: Json) -> Json:
+        return value

@@ -41,6 +41,7 @@ class Daemon:
         self._documents: Documents | None = None
         self._complaint = ""
         self._children: dict[str, threading.Thread] = {}
+        self._noted: set[str] = set()
 
     def serve(self) -> None:
         """Work until the halt is requested; then stop what runs, and return when it has stopped.
@@ -94,12 +95,11 @@ class Daemon:
 
     def _take(self, found: Due, now: datetime) -> None:
         for slot in found.missed:
-            self._app.journal.append(
-                "schedule",
-                f"missed {run_id(found.runbook, slot, now)}",
-                now,
-                {"what": "missed", "runbook": found.runbook, "slot": slot.astimezone(UTC).isoformat()},
-            )
+            name = run_id(found.runbook, slot, now)
+            if name not in self._noted:
+                body = {"what": "missed", "runbook": found.runbook, "slot": slot.astimezone(UTC).isoformat()}
+                self._app.journal.append("schedule", f"missed {name}", now, body)
+                self._noted.add(name)
         if found.slot is None or found.start_at > now:
             return
         name = run_id(found.runbook, found.slot, now)

@@ -4,7 +4,7 @@ from typing import Annotated, Protocol, Self, final
 
 from pydantic import Field, StringConstraints, model_validator
 
-from drorch.core.model import Frozen, SecretRef
+from drorch.core.model import Frozen, Json, SecretRef
 
 
 class SecretSpec(Frozen):
@@ -68,4 +68,8 @@ class Secrets(Protocol):
 
     def redact(self, text: str) -> str:
         """The text with every value handed out so far replaced by ``[secret NAME]``."""
+        ...
+
+    def redact_json(self, value: Json) -> Json:
+        """The JSON value with every text in it redacted, keys included."""
         ...

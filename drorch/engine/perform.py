@@ -252,8 +252,7 @@ class Performer:
 
     def _clean(self, outcome: Outcome) -> Outcome:
         """The outcome without secret values, should a program have echoed one."""
-        text = outcome.model_dump_json()
-        return type(outcome).model_validate_json(self.box.secrets.redact(text))
+        return type(outcome).model_validate(self.box.secrets.redact_json(outcome.model_dump(mode="json")))
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
