@@ -1,0 +1,100 @@
+"""What all benchmarks share: runs that alternate, medians, figures with their baseline, a table.
+
+A benchmark never judges: machines differ and are busy. It says a ratio against a baseline of the same minutes.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+Run = Callable[[], float]
+"""Does the thing once; gives what it cost, in the figure's unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One thing measured beside another."""
+
+    subject: str
+    baseline: str
+    value: float
+    """Median of the subject."""
+    beside: float
+    """Median of the baseline."""
+    unit: str
+    aim: str
+    """What is hoped for, in words."""
+    rounds: int
+    remark: str = ""
+    """What follows from the two that is no ratio, with its unit."""
+
+    @property
+    def ratio(self) -> float:
+        """How many times the baseline."""
+        return self.value / self.beside
+
+
+def alternate(baseline: Run, subject: Run, rounds: int) -> tuple[float, float]:
+    """The medians of both, run in turns; who begins changes each round, so that drift hits both."""
+    costs: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds):
+        for which in (0, 1) if number % 2 == 0 else (1, 0):
+            costs[which].append((baseline, subject)[which]())
+    return median(costs[0]), median(costs[1])
+
+
+def run(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
+    """Run a program to its end.
+
+    Raises:
+        AssertionError: it failed; with the last of what it said.
+    """
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"{argv} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-2000:]}")
+
+
+def seconds(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> float:
+    """Wall-clock seconds of a program's run; what was written before is on the disk before it begins."""
+    os.sync()
+    began = time.perf_counter()
+    run(argv, env)
+    return time.perf_counter() - began
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """The figures for people."""
+    lines = []
+    for figure in figures:
+        lines += [
+            f"{figure.subject}: {_amount(figure.value, figure.unit)}",
+            f"    {figure.ratio:.2f} times {figure.baseline} ({_amount(figure.beside, figure.unit)})"
+            + (f"; {figure.remark}" if figure.remark else ""),
+            f"    aim: {figure.aim}; {_rounds(figure.rounds)}",
+        ]
+    return "\n".join(lines)
+
+
+def document(figures: Iterable[Figure]) -> str:
+    """The figures as JSON, one object per line."""
+    return "\n".join(json.dumps({**asdict(figure), "ratio": round(figure.ratio, 4)}) for figure in figures)
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value:.3f} {unit}" if value < 10 else f"{value:.1f} {unit}"
+
+
+def _rounds(count: int) -> str:
+    return "1 run" if count == 1 else f"medians of {count} runs each, in turns"
