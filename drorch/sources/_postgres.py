@@ -61,7 +61,7 @@ ORDER BY n.nspname, c.relname
 \gexec
 COMMIT;
 """
-"""First line: an object of facts; then one array per user table: name, exact number of rows (a partitioned one whole)."""
+"""First line: an object of facts; then one array per user table: name, exact number of rows (partitions in theirs)."""
 
 CHECK_INDEXES = r"""
 SET statement_timeout = 0;

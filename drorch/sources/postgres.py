@@ -71,7 +71,7 @@ class Postgres(Source):
     """Tables whose rows are left out, as pg_dump's patterns: ``sessions``, ``log.*``."""
     jobs: Annotated[int, Field(ge=1, le=64)] = 4
     """Parallel connections of a restore; one with `run_as`."""
-    maintenance_database: DatabaseName = "postgres"
+    maintenance_database: Annotated[DatabaseName, StringConstraints(pattern=r"^[^=:]+$")] = "postgres"
     """Database to connect to while others are created, renamed and dropped."""
 
     @model_validator(mode="after")
@@ -89,16 +89,15 @@ class Postgres(Source):
         """The roles, unless unwanted, then the dump: uncompressed, so that unchanged pieces are stored once."""
         flags = () if self.role_passwords else ("--no-role-passwords",)
         roles = (*self._tool("pg_dumpall"), "--globals-only", *flags, "--no-password")
+        if self.maintenance_database != "postgres":
+            roles += (f"--database={self.maintenance_database}",)
         dump = (
             *self._tool("pg_dump"),
             *("--format=custom", "--compress=0", "--no-password"),
             *(f"--exclude-table-data={pattern}" for pattern in self.exclude_data),
         )
         password = {"PGPASSWORD": self.password} if self.password else {}
-        # pg_dumpall looks for a maintenance database of its own; PGDATABASE says which
-        one = Stream(
-            name=_GLOBALS, filename="globals.sql", argv=roles, env={**self._env(self.maintenance_database), **password}
-        )
+        one = Stream(name=_GLOBALS, filename="globals.sql", argv=roles, env={**self._env(None), **password})
         main = Stream(name=_PART, filename=_DUMP, argv=dump, env={**self._env(self.database), **password})
         return (one, main) if self.globals else (main,)
 
