@@ -99,15 +99,12 @@ class _Points:
 
     known: dict[str, Point] = field(default_factory=dict)
 
-    def add(self, run: Run, said: Json) -> None:
+    def add(self, run: Run, said: Mapping[str, Json]) -> None:
         """Take what a run says of a point; runs come newest first. What cannot be read is no evidence."""
-        if not isinstance(said, Mapping) or not isinstance(said.get("snapshot"), str):
+        snapshot = said.get("snapshot")
+        if not isinstance(snapshot, str) or not snapshot:
             return
-        snapshot = str(said["snapshot"])
-        try:
-            level = ProofLevel(said.get("level") or ProofLevel.TAKEN)
-        except ValueError:
-            return
+        level = ProofLevel(said["level"])
         before = self.known.get(snapshot)
         if before is not None and before.level.height > level.height:
             level = before.level
@@ -126,8 +123,7 @@ def sources_of(service: Service, runs: Sequence[Run], now: datetime) -> tuple[So
     """How each source stands; runs come newest first."""
     points = {source: _Points() for source in service.sources}
     for run in runs:
-        said = run.detail.get("points")
-        for source, point in (said if isinstance(said, Mapping) else {}).items():
+        for source, point in points_of(run).items():
             if source in points:
                 points[source].add(run, point)
     return tuple(
@@ -202,7 +198,7 @@ def _proof(
     same = next((run for run in over[:good_since] if run.plan == today.plan), None)
     if same is None:
         return None, "its plan was edited since, or another standby or snapshot was drilled"
-    restored = {source for source, point in _points_of(same).items() if _restored(point)}
+    restored = {source for source, point in points_of(same).items() if _restored(point)}
     if missing := [source for source in service.sources if source not in restored]:
         return None, f"it did not restore {', '.join(missing)}"
     if _seconds(same, "rto_seconds") is None:
@@ -216,19 +212,27 @@ def _proof(
     return same, ""
 
 
-def _points_of(run: Run) -> Mapping[str, Json]:
-    said = run.detail.get("points")
-    return said if isinstance(said, Mapping) else {}
+def points_of(run: Run) -> Mapping[str, Mapping[str, Json]]:
+    """The recovery point that a run took or worked on, by source, with the highest level that it showed."""
+    levels = _mapping(_mapping(run.detail.get("measured")).get("levels"))
+    found = {}
+    for source, said in _mapping(run.detail.get("points")).items():
+        point = _mapping(said)
+        shown = [level for level in ProofLevel if level.value in (point.get("level"), levels.get(source))]
+        found[source] = {**point, "level": shown[-1].value if shown else ProofLevel.TAKEN.value}
+    return found
 
 
-def _restored(point: Json) -> bool:
-    levels = {level.value for level in ProofLevel if level.height >= ProofLevel.RESTORED.height}
-    return isinstance(point, Mapping) and point.get("level") in levels
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _restored(point: Mapping[str, Json]) -> bool:
+    return ProofLevel(point["level"]).height >= ProofLevel.RESTORED.height
 
 
 def _seconds(run: Run, key: str) -> timedelta | None:
-    measured = run.detail.get("measured")
-    value = measured.get(key) if isinstance(measured, Mapping) else None
+    value = _mapping(run.detail.get("measured")).get(key)
     return timedelta(seconds=value) if isinstance(value, int | float) and value >= 0 else None
 
 
