@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,13 +58,16 @@ class Feed:
     """A thread that writes an input to whoever takes it.
 
     ``take`` writes some bytes of a piece and gives their number; 0 when nobody reads any more, None when the reader
-    is busy. ``end`` tells the reader that the input is complete; it is not called when it was not.
+    is busy. ``end`` tells the reader that the input is complete; it is not called when it was not. ``first`` goes
+    before the input.
     """
 
-    def __init__(self, stdin: Input, take: Callable[[memoryview], int | None], end: Callable[[], object]) -> None:
+    def __init__(
+        self, stdin: Input, take: Callable[[memoryview], int | None], end: Callable[[], object], *, first: bytes = b""
+    ) -> None:
         self.error: Exception | None = None
         """Why the input could not be read to its end; the command must then not be believed."""
-        self._stdin = stdin
+        self._pieces = chain((first,), pieces(stdin))
         self._take = take
         self._end = end
         self._stopped = threading.Event()
@@ -81,10 +85,9 @@ class Feed:
             self._thread.join(1)
 
     def _work(self) -> None:
-        source = pieces(self._stdin)
         while True:
             try:
-                piece = next(source, None)
+                piece = next(self._pieces, None)
             except Exception as error:  # noqa: BLE001 a foreign file object may raise anything; it is kept and told
                 self.error = error
                 return

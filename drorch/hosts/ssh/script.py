@@ -2,9 +2,9 @@
 
 A session executes one line that any login shell understands (`opening`): it empties the environment, starts ``/bin/sh``
 and announces itself with a mark on both streams, so that whatever the shell's start-up files print is known from what
-the command prints. Then one line of shell text (`order`) is sent over its standard input: it holds the words, the folder
-and the environment, so no secret is ever in an argument list and no login shell's own rules of quoting matter. What
-follows on standard input is the command's own.
+the command prints. Then one line of shell text (`order`) is sent over its standard input: it holds the words, the
+folder and the environment, so no secret is ever in an argument list and no login shell's own rules of quoting matter.
+What follows on standard input is the command's own.
 """
 
 import math
@@ -17,7 +17,7 @@ REMOTE_MARGIN = 5.0
 
 # `read` takes one byte at a time, as POSIX wants of a shell, so it leaves the command's input alone.
 _READER = 'echo {mark}; echo {mark} $$ >&2; IFS= read -r drorch_order && eval "$drorch_order"'
-# Stays between `timeout` and the command so that a death by signal is told as 128 + n; SSH tells it in a way of its own.
+# Stays between `timeout` and the command, so that a death by signal is told as 128 + n and not in SSH's own way.
 _RUNNER = 'trap : TERM INT HUP; "$@"; exit $?'
 
 
@@ -27,9 +27,7 @@ def opening(mark: str) -> bytes:
     return f"exec env -i {keep} LC_ALL=C /bin/sh -c '{_READER.format(mark=mark)}'".encode()
 
 
-def order(
-    argv: tuple[str, ...], env: Mapping[str, str], *, cwd: str | None, timeout: float, grace: float
-) -> bytes:
+def order(argv: tuple[str, ...], env: Mapping[str, str], *, cwd: str | None, timeout: float, grace: float) -> bytes:
     """The line to send once the mark was seen; holds secrets in clear.
 
     The command leads a process group whose id stood beside the mark, and is ended there after ``timeout`` seconds and
@@ -84,13 +82,15 @@ case $1 in "~/"*) target=$HOME/${1#"~/"} ;; *) target=$1 ;; esac
 umask 077
 new=$(dirname -- "$target")/.drorch-$4.tmp
 trap 'rm -f -- "$new"' EXIT
-dd of="$new" bs=65536 conv=fsync 2>/dev/null || { cat >"$new"; } || exit 1
+cat >"$new" || exit 1
 size=$(wc -c <"$new") || exit 1
 [ "$size" -eq "$3" ] || { echo "only $size of $3 bytes arrived" >&2; exit 1; }
-chmod "$2" "$new" && mv -f -- "$new" "$target" || exit 1
+chmod "$2" "$new" || exit 1
+sync -- "$new" 2>/dev/null || sync
+mv -f -- "$new" "$target" || exit 1
 sync -- "$(dirname -- "$target")" 2>/dev/null || :
 """
-"""Writes standard input to a file, whole or not at all. Arguments: path, mode in octal, size in bytes, a random word."""
+"""Writes its input to a file, whole or not at all. Arguments: path, mode in octal, size in bytes, a random word."""
 
 GET = """
 case $1 in "~/"*) file=$HOME/${1#"~/"} ;; *) file=$1 ;; esac
@@ -112,7 +112,8 @@ LISTENERS = "cat /proc/net/tcp /proc/net/tcp6 2>/dev/null || :"
 """Prints the kernel's tables of TCP sockets."""
 
 _LISTEN = "0A"
-_LOOPBACK = ("0100007F", "00000000000000000000000001000000")
+# 127.0.0.1 and ::1 as machines of either byte order write them.
+_LOOPBACK = ("0100007F", "7F000001", "00000000000000000000000001000000", "00000000000000000000000000000001")
 
 
 def exposed(tables: str, port: int) -> bool:
