@@ -174,6 +174,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(Exit.OK)
+    except Exception:
+        logging.getLogger("drorch").exception("a defect of drorch; please report it")
+        _leave(Exit.FAILED)
 
 
 def _leave(code: int) -> None:
