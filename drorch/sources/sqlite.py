@@ -50,7 +50,7 @@ def sweep():
             continue
 
 
-def copy(source, target):
+def copy(source, target, wal):
     seen = {"left": None, "moved": time.monotonic(), "restarts": 0}
 
     def progress(status, left, total):
@@ -62,15 +62,16 @@ def copy(source, target):
         seen["left"] = left
         if now - seen["moved"] > PATIENCE:
             raise TimeoutError("locked by another process for %d s" % PATIENCE)
-        if seen["restarts"] > RESTARTS and not source.in_transaction:
+        if seen["restarts"] > RESTARTS:
             raise Restless
 
-    if source.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+    if wal:
         source.execute("BEGIN")  # one state for the whole copy; writers of a WAL database do not wait for readers
         source.execute("SELECT count(*) FROM sqlite_master").fetchone()
     try:
         source.backup(target, pages=2048, progress=progress, sleep=0.05)
     except Restless:
+        seen.update(left=None, moved=time.monotonic(), restarts=-1e9)
         source.backup(target, pages=-1, progress=progress, sleep=0.05)  # in one go: writers wait for it
 
 
@@ -78,6 +79,8 @@ def main(path):
     path = os.path.abspath(os.path.expanduser(path))
     if os.stat(path).st_size == 0:
         raise ValueError("the file is empty, it holds no database")
+    with open(path, "rb") as header:
+        wal = header.read(19)[18:] == b"\2"
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     os.umask(0o077)
@@ -87,10 +90,10 @@ def main(path):
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
         beside = os.path.join(folder, "copy")
-        source = sqlite3.connect("file:%s?mode=ro" % quote(os.fsencode(path)), uri=True, timeout=PATIENCE)
+        source = sqlite3.connect("file:%s?mode=ro" % quote(os.fsencode(path)), uri=True, timeout=5)
         target = sqlite3.connect(beside, isolation_level=None)
         target.execute("PRAGMA synchronous = OFF")
-        copy(source, target)
+        copy(source, target, wal)
         target.close()
         source.close()
         check = sqlite3.connect("file:%s?mode=ro&immutable=1" % quote(os.fsencode(beside)), uri=True)
