@@ -90,7 +90,7 @@ def main(path):
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
         beside = os.path.join(folder, "copy")
-        source = sqlite3.connect("file:%s?mode=ro" % quote(os.fsencode(path)), uri=True, timeout=5)
+        source = sqlite3.connect("file:%s?mode=ro" % quote(os.fsencode(path)), uri=True, timeout=1)
         target = sqlite3.connect(beside, isolation_level=None)
         target.execute("PRAGMA synchronous = OFF")
         copy(source, target, wal)
@@ -135,13 +135,12 @@ sqlite3 -bail -batch -readonly "$path" '.timeout 300000' '.backup main copy'
 cat copy
 """
 
-_MOVE = r"""
+_PLACE = r"""
 set -eu
-if [ -e "$1" ]; then
-  rm -f -- "$2-wal" "$2-shm" "$2-journal"
-  mv -T -- "$1" "$2"
-fi
-[ -s "$2" ]
+[ -s "$1" ]
+rm -f -- "$2-wal" "$2-shm" "$2-journal"
+cp --reflink=auto -T -- "$1" "$2.part"
+mv -T -- "$2.part" "$2"
 """
 
 _INSPECT = r"""
@@ -206,12 +205,16 @@ class Sqlite(Source):
 
     def preview_load(self, into: Destination) -> tuple[Command, ...]:
         """The move."""
-        return (self._move(into.directory),)
+        return (self._place(into.directory),)
 
     def load(self, host: Host, into: Destination, secrets: Secrets) -> Restored | Failure:
-        """Give the database its own name again, in the destination's folder."""
+        """Give a copy of it the database's own name, in the destination's folder.
+
+        What restic wrote stays as it is beside it, so that it can be compared with the snapshot whatever is done to
+        the copy; where the file system can, both share their blocks.
+        """
         directory = absolute(host, into.directory)
-        done = host.run(self._move(directory))
+        done = host.run(self._place(directory))
         if not done.ok:
             return done.failure(f"putting the restored {self.path} in place", hint="restore it again")
         return Restored(host=host.name, path=self._restored(directory))
@@ -276,5 +279,5 @@ class Sqlite(Source):
         name = basename(self.path)
         return f"{directory}/{f'{name}.sqlite' if name == _PART else name}"
 
-    def _move(self, directory: str) -> Command:
-        return Command(("sh", "-c", _MOVE, "sh", f"{directory}/{_PART}/{_FILE}", self._restored(directory)))
+    def _place(self, directory: str) -> Command:
+        return Command(("sh", "-c", _PLACE, "sh", f"{directory}/{_PART}/{_FILE}", self._restored(directory)))
