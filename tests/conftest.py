@@ -4,4 +4,5 @@ pytest_plugins: list[str] = [
     "support.sshd",
     "support.properties",
     "support.postgres",
+    "support.web",
 ]

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from drorch.core.evidence import Failure
 from drorch.core.host import Command, Completed, Host
-from drorch.core.scene import slug
 from drorch.core.secret import Secret
 
 MARK = "DRORCH_PROCESS"
+"""The variable by which all its processes are known; its value is the program's folder, which no other has."""
 LOG_LIMIT = 4 << 20
 """Bytes of output that are kept; the rest is read and thrown away, so the program is never held up."""
 GRACE = 10
@@ -133,18 +133,12 @@ def home(folder: str, step: str) -> str:
     return f"{folder}/processes/{step}"
 
 
-def mark(run: str, step: str) -> str:
-    """The environment entry that all its processes carry."""
-    return f"{MARK}={slug(run)}/{step}"
-
-
 def start(
-    host: Host, state: str, marked: str, argv: tuple[str, ...], *, env: Mapping[str, str | Secret], cwd: str | None
+    host: Host, state: str, argv: tuple[str, ...], *, env: Mapping[str, str | Secret], cwd: str | None
 ) -> Started | Failure:
     """Start a program, or find the one that a former attempt started."""
-    name, _, value = marked.partition("=")
     done = host.run(
-        Command(("sh", "-c", _START, "drorch", state, str(LOG_LIMIT), _LEAD, *argv), env={**env, name: value}, cwd=cwd)
+        Command(("sh", "-c", _START, "drorch", state, str(LOG_LIMIT), _LEAD, *argv), env={**env, MARK: state}, cwd=cwd)
     )
     words = done.text.split()
     if not done.ok or len(words) != 2 or not all(word.isdigit() for word in words):  # noqa: PLR2004 - pid and start
@@ -163,9 +157,11 @@ def look(host: Host, state: str) -> tuple[bool, str] | Failure:
     return alive == "alive", log
 
 
-def stop(host: Host, state: str, marked: str) -> Failure | None:
+def stop(host: Host, state: str) -> Failure | None:
     """End it and all that it started; nothing there is success."""
-    done: Completed = host.run(Command(("sh", "-c", _STOP, "drorch", state, marked, str(GRACE)), timeout=GRACE + 30.0))
+    done: Completed = host.run(
+        Command(("sh", "-c", _STOP, "drorch", state, f"{MARK}={state}", str(GRACE)), timeout=GRACE + 30.0)
+    )
     if done.ok:
         return None
     left = ", ".join(done.text.split())

@@ -100,7 +100,7 @@ def _clean(tools: Tools, name: str) -> dict[str, Json] | Failure:
     report.sources |= set(sources)
     for program in _names(programs):
         home = processes.home(folder, program)
-        failure = processes.stop(host, home, processes.mark(run, program))
+        failure = processes.stop(host, home)
         if failure is not None:
             return failure
         # Its last words go with the folder, and may be all that explains a failed drill.

@@ -52,9 +52,10 @@ class RunCommand(Step):
     """Where; the standby of a drill or failover, else the primary, unless said. A drill refuses the live hosts."""
     probe: Words | None = None
     """A program that exits with 0 when there is nothing (more) to do: asked before, so that nothing is done twice,
-    and after, as the proof. Without one the program is run again when the run is cut while it runs."""
+    and after, as the proof; its output is the evidence's. Without one the program is run again when the run is cut
+    while it runs."""
     undo_by: Annotated[Words | None, Field(alias="undo")] = None
-    """A program that takes it back, for ``on_failure: undo``."""
+    """A program that takes it back, for ``on_failure: undo``. Not run where the probe found it done beforehand."""
     background: bool = False
     """Start it and go on while it runs; it must live for a second at least. Its output is kept in a bounded log."""
     env: dict[VariableName, str | SecretRef] = Field(default_factory=dict)
@@ -112,23 +113,27 @@ class RunCommand(Step):
         if self.background:
             return self._start(tools, filled, identity)
         host = tools.host(name)
-        if filled.probe:
-            done = self._is_done(host, filled)
-            if isinstance(done, Failure) or done:
-                return done if isinstance(done, Failure) else Evidence(facts={"host": name, "already": True})
-        completed = host.run(Command(filled.run, env=filled.env, cwd=filled.cwd))
-        outcome = self._judged(tools, completed)
-        if isinstance(outcome, Evidence) and filled.probe:
-            done = self._is_done(host, filled)
+        if not filled.probe:
+            return self._judged(tools, host.run(Command(filled.run, env=filled.env, cwd=filled.cwd)), filled)
+        asked = self._probed(host, filled)
+        if isinstance(asked, Completed) and not asked.ok:
+            done = self._judged(tools, host.run(Command(filled.run, env=filled.env, cwd=filled.cwd)), filled)
             if isinstance(done, Failure):
                 return done
-            if not done:
+            asked = self._probed(host, filled)
+            if isinstance(asked, Completed) and not asked.ok:
                 return Failure(
                     why=f"{filled.run[0]} on {name} ended well, yet its probe says that it is not done",
                     hint="correct the program or the probe",
-                    facts=outcome.facts,
+                    facts=done.facts,
                 )
-        return outcome
+            already = False
+        else:
+            # Of an attempt that may have been begun before, it is taken that it was this run that did it.
+            already = not tools.repeated
+        if isinstance(asked, Failure):
+            return asked
+        return Evidence(facts={**self._facts(tools, asked, filled), "already": already})
 
     @property
     def can_undo(self) -> bool:
@@ -136,22 +141,27 @@ class RunCommand(Step):
         return self.background or self.undo_by is not None
 
     def undo(self, tools: Tools, evidence: Evidence) -> Outcome:
-        """End the running program; run `undo_by`."""
+        """End the running program; run `undo_by`, unless the probe said that there was nothing to do."""
+        if not self.can_undo:
+            return super().undo(tools, evidence)
         name = self.place(tools.scene)
         identity = identified(tools, name, "runs commands")
         host = tools.host(name)
         if self.background:
             state = processes.home(run_folder(tools.scene, tools.run.id, name, identity), tools.step)
-            failure = processes.stop(host, state, processes.mark(tools.run.id, tools.step))
+            failure = processes.stop(host, state)
             if failure is not None:
                 return failure
-        if self.undo_by is None:
-            return Evidence(facts={"host": name, "ended": True})
-        filled = self._filled(tools, {tools.step: evidence})
-        completed = host.run(Command(filled.undo, env=filled.env, cwd=filled.cwd))
-        if not completed.ok:
-            return completed.failure(f"undoing {self.run[0]} on {name}")
-        return Evidence(facts={"host": name, "ended": self.background, "seconds": round(completed.seconds, 3)})
+        undo = evidence.facts.get("undo")
+        if undo is None or evidence.facts.get("already"):
+            return Evidence(facts={"host": name, "ended": self.background, "undone": False})
+        secret = {key: tools.secrets.get(value) for key, value in self.env.items() if isinstance(value, SecretRef)}
+        done = host.run(Command(tuple(undo["argv"]), env={**undo["env"], **secret}, cwd=undo["cwd"]))
+        if not done.ok:
+            return done.failure(f"undoing {self.run[0]} on {name}")
+        return Evidence(
+            facts={"host": name, "ended": self.background, "undone": True, "seconds": round(done.seconds, 3)}
+        )
 
     def _filled(self, tools: Tools, earlier: Earlier) -> "_Filled":
         lookup = from_evidence(earlier, {"run": tools.run.id, "service": tools.scene.service})
@@ -166,33 +176,36 @@ class RunCommand(Step):
             cwd=fill(self.cwd, lookup) if self.cwd else None,
         )
 
-    def _is_done(self, host: Host, filled: "_Filled") -> bool | Failure:
-        """What the probe says: 0 yes, 1 to 125 no; anything else is no answer."""
+    def _probed(self, host: Host, filled: "_Filled") -> Completed | Failure:
+        """The probe's answer: exit code 0 is yes, 1 to 125 no; anything else is no answer."""
         done = host.run(Command(filled.probe, env=filled.env, cwd=filled.cwd))
         if done.exit_code is None or done.exit_code > LAST_NO:
             return done.failure(f"probing with {filled.probe[0]} on {host.name}", hint="a probe ends with 0 or 1")
-        return done.ok
+        return done
 
-    def _judged(self, tools: Tools, completed: Completed) -> Outcome:
-        name = self.place(tools.scene)
-        what = f"{completed.command.argv[0]} on {name}"
-        facts: dict[str, Json] = {
-            "host": name,
-            "already": False,
-            "exit": completed.exit_code,
-            "seconds": round(completed.seconds, 3),
-            # Redacted before it is cut: a cut secret would no longer be found.
-            "stdout": printable(tools.secrets.redact(completed.text)).strip()[-SAID:],
-            "stdout_bytes": len(completed.stdout),
-            "stdout_sha256": hashlib.sha256(completed.stdout).hexdigest(),
-            "truncated": completed.truncated,
-        }
+    def _judged(self, tools: Tools, completed: Completed, filled: "_Filled") -> Outcome:
+        what = f"{filled.run[0]} on {self.place(tools.scene)}"
+        facts = self._facts(tools, completed, filled)
         if completed.exit_code is None or completed.exit_code != self.expect.exit:
             expected = f" (expected {self.expect.exit})" if self.expect.exit else ""
             return completed.failure(what + expected).model_copy(update={"facts": facts})
         if self.expect.stdout is not None and self.expect.stdout not in completed.text:
             return Failure(why=f"{what} did not print {self.expect.stdout!r}", facts=facts)
         return Evidence(facts=facts)
+
+    def _facts(self, tools: Tools, completed: Completed, filled: "_Filled") -> dict[str, Json]:
+        """What a program's end tells: the probe's where there is one, since that is the proof."""
+        # Redacted before it is cut or hashed: half a secret would no longer be found, and a hash can be guessed at.
+        said = printable(tools.secrets.redact(completed.text)).strip()
+        return {
+            "host": self.place(tools.scene),
+            "exit": completed.exit_code,
+            "seconds": round(completed.seconds, 3),
+            "stdout": said[-SAID:],
+            "stdout_sha256": hashlib.sha256(said.encode()).hexdigest(),
+            "truncated": completed.truncated,
+            **filled.undo_facts(),
+        }
 
     def _start(self, tools: Tools, filled: "_Filled", identity: Identity) -> Outcome:
         name = self.place(tools.scene)
@@ -202,8 +215,7 @@ class RunCommand(Step):
         failure = make(host, levels(folder, "processes", f"processes/{tools.step}"))
         if failure is not None:
             return failure
-        marked = processes.mark(tools.run.id, tools.step)
-        started = processes.start(host, state, marked, filled.run, env=filled.env, cwd=filled.cwd)
+        started = processes.start(host, state, filled.run, env=filled.env, cwd=filled.cwd)
         if isinstance(started, Failure):
             return started
         tools.clock.sleep(ALIVE_AFTER)
@@ -221,10 +233,10 @@ class RunCommand(Step):
         return Evidence(
             facts={
                 "host": name,
-                "already": False,
                 "pid": started.pid,
                 "started_ticks": started.started_ticks,
                 "log": f"{state}/log",
+                **filled.undo_facts(),
             }
         )
 
@@ -238,3 +250,10 @@ class _Filled:
     undo: tuple[str, ...]
     env: Mapping[str, str | Secret]
     cwd: str | None
+
+    def undo_facts(self) -> dict[str, Json]:
+        """What an undo will need: by then the evidence that filled the holes is out of its reach. No secrets."""
+        if not self.undo:
+            return {}
+        plain = {key: value for key, value in self.env.items() if isinstance(value, str)}
+        return {"undo": {"argv": list(self.undo), "env": plain, "cwd": self.cwd}}

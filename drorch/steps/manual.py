@@ -25,7 +25,7 @@ class Manual(Step):
 
     def describe(self, scene: Scene) -> str:
         """The plan's line."""
-        return f"a person confirms: {self.instructions.strip().splitlines()[0][:100]}"
+        return f"a person confirms: {self.instructions.strip().splitlines()[0][:100].rstrip('.')}"
 
     def question(self, scene: Scene, earlier: Earlier) -> Question | None:
         """The instructions, filled."""

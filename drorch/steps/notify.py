@@ -35,7 +35,7 @@ class Notify(Step):
 
     def describe(self, scene: Scene) -> str:
         """The plan's line."""
-        return f"tell {self.to}: {self.message.strip().splitlines()[0][:100]}"
+        return f"tell {self.to}: {self.message.strip().splitlines()[0][:100].rstrip('.')}"
 
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
         """Send it."""
