@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -108,6 +109,7 @@ class Postgres(Source):
     def preview_load(self, into: Destination) -> tuple[Command, ...]:
         """The commands of `load`; what the dump says of encoding and locale stands as ``<options>``."""
         return (
+            *(() if into.drill else (self._ask(into),)),
             self._read(into.directory, "--list"),
             self._read(into.directory, f"--use-list={into.directory}/database.toc", "--file=-"),
             self._psql(self.maintenance_database, words.CREATE, token=into.token, options="<options>"),
@@ -119,9 +121,16 @@ class Postgres(Source):
         """Create a database called like the destination's token, in the place of a half-filled one, and fill it.
 
         A drill leaves out owners, grants, subscriptions and tablespaces, and touches no role and no other database.
+        A database that this restore has put in the live one's place already is what is given, and is not touched.
         """
         if (refusal := foreign(into)) is not None:
             return refusal
+        if not into.drill:
+            state = self._state(host, into, secrets)
+            if isinstance(state, Failure):
+                return state
+            if state.done:
+                return Restored(host=host.name, name=self.database, facts={"database": self.database, "swapped": True})
         into = into.model_copy(update={"directory": absolute(host, into.directory)})
         archive = self._archive(host, into)
         if isinstance(archive, Failure):
@@ -194,27 +203,44 @@ class Postgres(Source):
         """
         if (refusal := foreign(into)) is not None:
             return refusal
-        ending = f"_before_{suffix(into)}"
-        kept = self.database.encode()[: _NAME_BYTES - len(ending)].decode(errors="ignore") + ending
-        names = {"live": self.database, "kept": kept, "token": into.token}
-        asked = self._run(host, self._psql(self.maintenance_database, words.STATE, **names), secrets)
+        state = self._state(host, into, secrets)
+        if isinstance(state, Failure):
+            return state
+        if state.done:
+            return Evidence(facts={"live": self.database, "kept": state.kept if state.kept in state.notes else None})
+        if into.token not in state.notes:
+            return Failure(why=f"no restored database {into.token}; nothing was renamed", hint="restore it again")
+        if state.kept in state.notes:
+            return Failure(
+                why=f"{state.kept} is there already; nothing was renamed",
+                hint=f"rename or drop it on {host.name} first",
+            )
+        live = self.database in state.notes
+        names = {"live": self.database, "kept": state.kept, "token": into.token}
+        note = state.notes[into.token] or ""
+        if not note.endswith(state.mark):
+            names["note"] = f"{note}\n{state.mark}".lstrip()
+        failure = self._exchange(host, names, live=live, secrets=secrets)
+        return failure or Evidence(facts={"live": self.database, "kept": state.kept if live else None})
+
+    def _state(self, host: Host, into: Destination, secrets: Secrets) -> "_State | Failure":
+        """Which of the live, the kept and the restored database there are."""
+        asked = self._run(host, self._ask(into), secrets)
         if not asked.ok:
             return self._failed(asked, f"looking at the databases on {host.name}")
+        mark = f"restored by drorch as {into.token}"
         notes: dict[str, str | None] = json.loads(asked.text)
-        live, mark = self.database in notes, f"restored by drorch as {into.token}"
-        if into.token not in notes:
-            if live and (notes[self.database] or "").endswith(mark):
-                return Evidence(facts={"live": self.database, "kept": kept if kept in notes else None})
-            return Failure(why=f"no restored database {into.token}; nothing was renamed", hint="restore it again")
-        if kept in notes:
-            return Failure(
-                why=f"{kept} is there already; nothing was renamed", hint=f"rename or drop it on {host.name} first"
-            )
-        note = notes[into.token] or ""
-        if not note.endswith(mark):
-            names["note"] = f"{note}\n{mark}".lstrip()
-        failure = self._exchange(host, names, live=live, secrets=secrets)
-        return failure or Evidence(facts={"live": self.database, "kept": kept if live else None})
+        done = into.token not in notes and (notes.get(self.database) or "").endswith(mark)
+        return _State(kept=self._kept(into), mark=mark, notes=notes, done=done)
+
+    def _ask(self, into: Destination) -> Command:
+        names = {"live": self.database, "kept": self._kept(into), "token": into.token}
+        return self._psql(self.maintenance_database, words.STATE, **names)
+
+    def _kept(self, into: Destination) -> str:
+        """What the old live database is called after a swap; cut where PostgreSQL would cut it."""
+        ending = f"_before_{suffix(into)}"
+        return self.database.encode()[: _NAME_BYTES - len(ending)].decode(errors="ignore") + ending
 
     def _exchange(self, host: Host, names: Mapping[str, str], *, live: bool, secrets: Secrets) -> Failure | None:
         """Mark the restored database, so that it is known under its new name too, and rename."""
@@ -318,3 +344,16 @@ class Postgres(Source):
             return Failure(why=f"{what}: more output than can be judged", hint="please report it")
         unreachable = done.exit_code == _NO_CONNECTION and "connection to server" in done.errors
         return done.failure(what, hint=hint, retryable=unreachable or "being accessed by other users" in done.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How far a swap is."""
+
+    kept: str
+    """What the old live database is, or will be, called."""
+    mark: str
+    """How the comment of a database ends that this restore has put, or is about to put, in the live one's place."""
+    notes: Mapping[str, str | None]
+    """The comments of the databases that exist."""
+    done: bool

@@ -204,7 +204,7 @@ class Sqlite(Source):
         return next((hint for sign, hint in known.items() if sign in errors), "")
 
     def preview_load(self, into: Destination) -> tuple[Command, ...]:
-        """The move."""
+        """The copy."""
         return (self._place(into.directory),)
 
     def load(self, host: Host, into: Destination, secrets: Secrets) -> Restored | Failure:

@@ -1,5 +1,6 @@
 """Streams of the user's own commands."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,12 +93,13 @@ def test_a_command_that_fails_is_a_failure(tmp_path: Path, verb: str) -> None:
     source = custom(**{verb: ["sh", "-c", "echo broken >&2; exit 3"]})
     carry(source, host, into)
     found = Restored(host="web1", path=f"{into.directory}/stream/stream", name=into.token)
-    outcome = {
+    verbs: dict[str, Callable[[], object]] = {
         "load": lambda: source.load(host, into, Known()),
         "verify": lambda: source.verify(host, found, Expectation(), Known()),
         "discard": lambda: source.discard(host, into, Known()),
         "swap": lambda: source.swap(host, found, into, Known()),
-    }[verb]()
+    }
+    outcome = verbs[verb]()
     assert isinstance(outcome, Failure)
     assert "exit code 3: broken" in outcome.why
 

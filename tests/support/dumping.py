@@ -1,6 +1,7 @@
 """Take a source's parts to files and put them where a restore puts them, without a repository between."""
 
 import hashlib
+import json
 import shutil
 import socket
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from drorch.core.clock import Halt
 from drorch.core.errors import Interrupted, SecretError
 from drorch.core.host import OUTPUT_LIMIT, Command, Completed, Host, Identity, LineSink, LocalHostSpec
-from drorch.core.model import SecretRef
+from drorch.core.model import Json, SecretRef
 from drorch.core.secret import Secret
 from drorch.core.source import Destination, Source, Stream, Tree
 from drorch.hosts.local import LocalHost
@@ -42,6 +43,10 @@ class Known:
         for name, value in self.values.items():
             text = text.replace(value, f"[secret {name}]")
         return text
+
+    def redact_json(self, value: Json) -> Json:
+        """The same for a JSON value."""
+        return json.loads(self.redact(json.dumps(value, ensure_ascii=False)))
 
 
 def destination(directory: Path, *, drill: bool = True, of: str = "x") -> Destination:
