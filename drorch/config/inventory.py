@@ -1,11 +1,11 @@
 """The inventory's models: what there is and where."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from drorch.core.host import FakeHostSpec, LocalHostSpec, SshHostSpec
-from drorch.core.model import Frozen, HostName, Name, RepositoryName
+from drorch.core.host import Domain, FakeHostSpec, LocalHostSpec, SshHostSpec
+from drorch.core.model import Frozen, HostName, Name, RepositoryName, SecretRef
 from drorch.core.repository import RepositorySpec
 from drorch.core.scene import Objectives
 from drorch.core.schedule import TimeZone
@@ -35,19 +35,57 @@ class Service(Frozen):
     """What the business must keep running."""
 
     objectives: Objectives = Objectives()
+    """How much may be lost, and how long it may be down: ``{rpo: 24h, rto: 1h}``."""
     primary: HostName
-    standbys: Annotated[tuple[HostName, ...], BeforeValidator(_one_or_many)] = ()
+    """The host on which it lives."""
+    standbys: Annotated[
+        tuple[HostName, ...], BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])
+    ] = ()
+    """Hosts on which it could live; drills restore on the first one unless they say otherwise."""
     repository: RepositoryName
+    """Where its snapshots go."""
     sources: Annotated[dict[Name, AnySource], Field(min_length=1)]
+    """What of it is backed up, by a name that runbooks use."""
+
+
+class Lock(Frozen):
+    """Objects that cannot be deleted for a while, S3's Object Lock."""
+
+    mode: Literal["governance", "compliance"] = "governance"
+    """``compliance`` cannot be undone by anyone."""
+    days: Annotated[int, Field(ge=1, le=36500)]
+
+
+class S3Store(Frozen):
+    """A bucket for off-site copies."""
+
+    kind: Literal["s3"]
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
+    """Address of the provider, such as ``https://s3.example.com``."""
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    """Name of the bucket: 3 to 63 lower-case letters, digits, ``-`` and ``.``."""
+    credentials: SecretRef
+    lock: Lock | None = None
+    """Whether what is written cannot be deleted for a while; the bucket must have been made so."""
+    domain: Domain = Domain()
 
 
 class Inventory(Frozen):
     """The whole inventory document."""
 
-    site: str
+    site: Annotated[str, Field(min_length=1, max_length=200)]
+    """Your organisation's or site's name, for reports."""
     timezone: TimeZone = "UTC"
+    """In which schedules are meant, such as ``Europe/Berlin``."""
     hosts: Annotated[dict[Name, AnyHostSpec], Field(min_length=1)]
+    """The machines, by name. One with an ``address`` is reached by SSH, one without is the machine of drorch."""
     repositories: dict[Name, RepositorySpec] = Field(default_factory=dict)
+    """restic repositories, by name. `drorch repository create NAME` makes one."""
+    stores: dict[Name, S3Store] = Field(default_factory=dict)
+    """Where off-site copies go, by name."""
     services: dict[Name, Service] = Field(default_factory=dict)
+    """What the business must keep running, by name."""
     notify: dict[Name, AnyRoute] = Field(default_factory=dict)
+    """Routes: ways to tell people, by name."""
     secrets: dict[Name, SecretSpec] = Field(default_factory=dict)
+    """Where each secret comes from, by name. The secrets themselves never stand here."""

@@ -1,12 +1,16 @@
 """A runbook's models: what is done, in which order, when."""
 
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import Discriminator, Field, StringConstraints, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from drorch.core.model import Frozen, HostName, Name, NotifyName, ServiceName
 from drorch.core.scene import RunKind
 from drorch.core.schedule import Schedule
+from drorch.core.step import Step
 from drorch.steps import AnyStep
 
 
@@ -14,6 +18,7 @@ class Parallel(Frozen):
     """Steps side by side; the block is over when all of them are."""
 
     parallel: Annotated[tuple[AnyStep, ...], Field(min_length=1)]
+    """The steps; their order means nothing."""
 
 
 def _block_or_step(value: object) -> str:
@@ -32,18 +37,82 @@ class OnRunFailure(Frozen):
     """Whom to tell when a run fails or pauses."""
 
     notify: NotifyName
+    """A route of the inventory."""
+
+
+_SELECTION = r"^(latest|random|before:\S+|[0-9a-f]{8,64})$"
+
+
+def _before(value: object) -> object:
+    """``{before: TIME}`` as ``before:TIME``."""
+    if isinstance(value, dict) and list(value) == ["before"] and isinstance(value["before"], str):
+        return f"before:{value['before'].strip().replace(' ', 'T', 1)}"
+    return value
+
+
+def _selection(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(_SELECTION, value):
+        raise ValueError("must be latest, random, {before: TIME} or a snapshot id")
+    if not value.startswith("before:"):
+        return value
+    try:
+        time = datetime.fromisoformat(value.removeprefix("before:"))
+    except ValueError:
+        raise ValueError("is no time; write it as 2026-10-01 or 2026-10-01T14:30:00Z") from None
+    if time.tzinfo is None:
+        if time.time() != datetime.min.time():
+            raise ValueError("the time needs a zone, as in 2026-10-01T14:30:00Z or 2026-10-01T14:30:00+02:00")
+        time = time.replace(tzinfo=UTC)  # a day alone begins at midnight UTC
+    return f"before:{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+Selection = Annotated[
+    str,
+    BeforeValidator(_before),
+    BeforeValidator(_selection),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": _SELECTION, "examples": ["latest", "random"]},
+                {
+                    "type": "object",
+                    "properties": {"before": {"type": "string", "examples": ["2026-10-01", "2026-10-01T14:30:00Z"]}},
+                    "required": ["before"],
+                    "additionalProperties": False,
+                },
+            ]
+        },
+        mode="validation",
+    ),
+]
+"""Which recovery point; a day alone begins at midnight UTC."""
 
 
 class Runbook(Frozen):
     """One runbook document."""
 
     runbook: Name
+    """Its name; the file is best called the same."""
     kind: RunKind
+    """What it is for. A drill always cleans up after itself and never touches what is live."""
     service: ServiceName
+    """The service of the inventory that it works on."""
     standby: HostName | None = None
     """Where a drill restores; the service's first standby unless said."""
     schedule: Schedule | None = None
-    snapshot: Annotated[str, StringConstraints(pattern=r"^(latest|random|before:\S+|[0-9a-f]{8,64})$")] = "latest"
-    """Which recovery point a drill takes: ``latest``, ``random``, ``before:2026-10-01T00:00:00Z`` or a snapshot id."""
+    """When the daemon runs it; only when told to unless said."""
+    snapshot: Selection = "latest"
+    """Which recovery point is restored: ``latest``, ``random``, ``{before: 2026-10-01}`` or a snapshot id."""
     steps: Annotated[tuple[Action, ...], Field(min_length=1)]
+    """What is done, in this order; steps below one ``parallel:`` run side by side."""
     on_failure: OnRunFailure | None = None
+    """Whom to tell when it fails or waits for a person."""
+
+    def placed(self) -> Iterator[tuple[int, tuple[str | int, ...], Step]]:
+        """Every step with its block's number and its place in the document."""
+        for block, action in enumerate(self.steps):
+            if isinstance(action, Parallel):
+                for index, step in enumerate(action.parallel):
+                    yield block, ("steps", block, "parallel", index), step
+            else:
+                yield block, ("steps", block), action

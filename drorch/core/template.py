@@ -1,4 +1,7 @@
-"""``{{ name.of.a.fact }}`` in a runbook's texts, filled from this run's evidence. No expressions, no code."""
+"""``{{ name.of.a.fact }}`` in a runbook's texts, filled from this run's evidence. No expressions, no code.
+
+A name never begins with a dot: ``{{.State.Running}}`` in a program's arguments is the program's own.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence
 
-_HOLE = re.compile(r"\{\{\s*([A-Za-z0-9_.-]+)\s*\}\}")
+_HOLE = re.compile(r"\{\{\s*([A-Za-z0-9_][A-Za-z0-9_.-]*)\s*\}\}")
 
 
 def holes(text: str) -> tuple[str, ...]:
