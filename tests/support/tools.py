@@ -6,7 +6,7 @@ after its n-th effect, as a kill between an effect and its record does.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -148,21 +148,20 @@ class World:
         other = object.__new__(World)
         other.__dict__.update(self.__dict__)
         target = "standby" if kind in {"drill", "failover"} else None
-        other.scene = Scene(
-            **{
-                name: getattr(self.scene, name) for name in Scene.__dataclass_fields__ if name not in {"kind", "target"}
-            },
-            kind=kind,
-            target=target,
-        )
+        other.scene = self.scene_with(kind=kind, target=target)
         other.run = RunFacts(id=run, plan="ab" * 32, started=started or self.run.started)
         return other
+
+    def scene_with(self, **changed: Any) -> Scene:  # noqa: ANN401 - any of its fields
+        """The scene with other fields."""
+        return replace(self.scene, **changed)
 
     def perform(
         self, step: Step, earlier: Earlier | None = None, *, name: str = "", cut: Cut | None = None, again: bool = False
     ) -> Outcome:
         """One attempt; errors become failures as in the engine. ``again``: it may have been begun before."""
-        tools = WorldTools(self, name or step_name(step), cut or Cut(), again)
+        length = step.timeout or step.default_timeout
+        tools = WorldTools(self, name or step_name(step), cut or Cut(), again, length)
         try:
             return step.perform(tools, earlier or {})
         except DrorchError as error:
@@ -195,9 +194,10 @@ class WorldTools:
     step: str
     cut: Cut
     repeated: bool = False
+    length: timedelta = timedelta(minutes=5)
 
     def __post_init__(self) -> None:
-        self.deadline = Deadline.after(timedelta(minutes=5), self.world.clock)
+        self.deadline = Deadline.after(self.length, self.world.clock)
 
     @property
     def scene(self) -> Scene:
