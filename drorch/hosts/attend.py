@@ -5,6 +5,7 @@ import selectors
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Protocol
 
 from drorch.core.clock import Halt
@@ -98,7 +99,7 @@ class Attendance:
 
     def _ended(self, now: float) -> bool:
         """Whether its whole group is gone, or was killed and given the time to go."""
-        return not group(self._child.pid, 0) or now >= self._kill_at + _IDLE
+        return not living(self._child.pid) or now >= self._kill_at + _IDLE
 
     def _drained(self, now: float, selector: selectors.BaseSelector, out: Sink) -> bool:
         """Whether all that it said was read; a child that it left behind may hold its pipes for ever."""
@@ -133,6 +134,19 @@ def group(leader: int, number: int) -> bool:
     except PermissionError:
         pass  # it has changed its user: it is there, and out of reach
     return True
+
+
+def living(leader: int) -> bool:
+    """Whether a process group has a member that is not dead; the dead stay visible where nobody reaps them."""
+    if not group(leader, 0):
+        return False
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                state, _, members = (entry / "stat").read_bytes().rpartition(b") ")[2].split()[:3]
+                if int(members) == leader and state not in (b"Z", b"X"):
+                    return True
+    return False
 
 
 def _listen(selector: selectors.BaseSelector) -> bool:

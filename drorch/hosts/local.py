@@ -91,7 +91,8 @@ class LocalHost:
     def spawn(self, command: Command) -> Iterator["Background"]:
         """Keep a program running beside drorch; it ends with the context, and with drorch however drorch ends.
 
-        Its input is empty; `Command.stdin`, `Command.timeout` and `Command.output_limit` mean nothing here.
+        Its input is empty and its output thrown away, errors apart; `Command.stdin`, `Command.timeout` and
+        `Command.output_limit` mean nothing here.
 
         Raises:
             HostError: it cannot be started.
@@ -102,7 +103,7 @@ class LocalHost:
             process = subprocess.Popen(  # noqa: S603 words, never shell text
                 [encoded(word) for word in guarded(command.argv)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env=self._environment(command),
                 cwd=self._folder(command),
@@ -253,12 +254,8 @@ class Background:
         self._process = process
         self._said = bytearray()
         self._lock = threading.Lock()
-        self._readers = [
-            threading.Thread(target=self._read, args=(pipe,), name="drorch-background", daemon=True)
-            for pipe in (process.stdout, process.stderr)
-        ]
-        for reader in self._readers:
-            reader.start()
+        self._reader = threading.Thread(target=self._read, name="drorch-background", daemon=True)
+        self._reader.start()
 
     @property
     def pid(self) -> int:
@@ -267,7 +264,7 @@ class Background:
 
     @property
     def stderr(self) -> bytes:
-        """The last that it said, on either stream, at most 64 KiB."""
+        """The last that it said, at most 64 KiB."""
         with self._lock:
             return bytes(self._said)
 
@@ -283,14 +280,14 @@ class Background:
             self._process.wait(grace)
         group(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for reader in self._readers:
-            reader.join(1)
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+        self._reader.join(1)
+        for pipe in (self._process.stdin, self._process.stderr):
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
 
-    def _read(self, pipe: IO[bytes] | None) -> None:
+    def _read(self) -> None:
+        pipe = self._process.stderr
         with suppress(OSError, ValueError):
             while pipe is not None and (data := os.read(pipe.fileno(), _CHUNK)):
                 with self._lock:

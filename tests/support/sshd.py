@@ -29,6 +29,7 @@ from drorch.core.host import SshHostSpec
 from support.processes import children, eventually, kill
 
 _CONFIG = """\
+{more}
 ListenAddress 127.0.0.1
 Port {port}
 HostKey {folder}/host_key
@@ -47,7 +48,6 @@ PrintMotd no
 MaxStartups 100:30:200
 LogLevel VERBOSE
 SetEnv HOME={folder}/home
-{more}
 """
 
 
@@ -136,7 +136,7 @@ class SshdFactory(Protocol):
     """Starts machines; all are stopped with the test session."""
 
     def __call__(self, *, options: str = "") -> Sshd:
-        """A new machine; ``options`` are further lines of its sshd_config."""
+        """A new machine; ``options`` are lines of its sshd_config that come before all others, and so win."""
         ...
 
 

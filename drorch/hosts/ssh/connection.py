@@ -87,14 +87,21 @@ class Connection:
         Raises:
             Lost: the connection is gone.
             NoSession: the server refuses.
+            Unreachable: it does not answer in time.
         """
+        late = Unreachable(f"{self._name}: the server opens no channel in {within:.0f} s", hint="the machine may hang")
+        if not self._opening.acquire(timeout=within):
+            raise late
         try:
-            with self._opening:
-                return self._transport.open_session(timeout=within)
+            return self._transport.open_session(timeout=within)
         except paramiko.ChannelException as error:
             raise NoSession(str(error)) from error
         except _ANSWERED as error:
+            if self.alive:
+                raise late from error
             raise Lost(str(error)) from error
+        finally:
+            self._opening.release()
 
     def dial(self, address: str, port: int, within: float) -> paramiko.Channel:
         """A channel to a TCP port as seen from the machine.
@@ -175,7 +182,6 @@ def execute(channel: paramiko.Channel, line: bytes) -> bool:
     Blocks until the channel is closed by another thread, should the server be silent.
     """
     try:
-        # Typed as text there, and sent as the bytes it is given.
         channel.exec_command(line)
     except _ANSWERED:
         return False

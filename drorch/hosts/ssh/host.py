@@ -31,6 +31,8 @@ SESSIONS = 8
 """Commands at a time on one connection; servers grant 10 unless told otherwise, and one is kept to end others."""
 
 _ASK = 60.0  # seconds for the small questions that the host itself asks
+_END = 5.0  # seconds for a channel on which to end a command; a hanging connection is not waited for
+_SETTLE = 2.0  # seconds for which a server that refuses every session is asked again
 _STALL = 600.0  # seconds for a file, beside those that its size takes at a megabit per second
 _BYTES_PER_SECOND = 125_000
 
@@ -217,20 +219,21 @@ class SshHost:
 
     def _channel(self, connection: Connection, deadline: float) -> "paramiko.Channel":
         """A channel, waiting for own commands to end where the server grants fewer than usual; it counts as open."""
+        alone_since: float | None = None
         while True:
             self._halt.check()
-            with self._lock:
-                others = self._open
-            within = max(0.1, min(_ASK, deadline - time.monotonic()))
             try:
-                channel = connection.session(within)
+                channel = connection.session(max(0.1, min(_ASK, deadline - time.monotonic())))
             except NoSession as error:
-                if not others:
+                now = time.monotonic()
+                # A session of ours that has just ended may still count on the server's side.
+                alone_since = None if self._open else alone_since or now
+                if alone_since is not None and now - alone_since >= _SETTLE:
                     raise HostError(
                         f"{self.name}: the server grants no session: {error}",
                         hint="MaxSessions in its sshd_config, or a restriction in authorized_keys",
                     ) from error
-                if time.monotonic() >= deadline:
+                if now >= deadline:
                     raise Unreachable(f"{self.name}: the server granted no session in time") from error
                 self._halt.wait(0.1)
             else:
@@ -244,10 +247,10 @@ class SshHost:
     def _kill(self, session: Session) -> bool:
         """End a session's process group from a channel of its own; whether it is certainly gone."""
         line = ending(session.group, self._grace)
-        with suppress(Lost, NoSession):
-            return self._end(session.connection, line)
-        # The connection is gone, or too full: the group is reached by another.
-        connection = None
+        with suppress(DrorchError, Lost, NoSession):
+            if self._end(session.connection, line):
+                return True
+        # The connection is gone, full or hangs: the group is reached by another.
         with suppress(DrorchError, Lost, NoSession):
             connection = Connection.open(self.name, self._spec, self._secrets)
             try:
@@ -257,7 +260,7 @@ class SshHost:
         return False
 
     def _end(self, connection: Connection, line: bytes) -> bool:
-        channel = connection.session(_ASK)
+        channel = connection.session(_END)
         asked = threading.Thread(target=execute, args=(channel, line), name="drorch-kill", daemon=True)
         asked.start()
         channel.status_event.wait(math.ceil(self._grace) + 10)
