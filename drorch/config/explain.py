@@ -148,28 +148,32 @@ def _about_no_tag(place: Spot, value: object, detail: ErrorDetails) -> tuple[Pat
 
 def _about_value(detail: ErrorDetails, place: Spot, value: object) -> tuple[str, str]:
     kind, context = detail["type"], detail.get("ctx") or {}
-    if value is None and kind != "value_error":
-        return "has no value", _about(place) or "give one, or remove the line"
+    message, hint = (
+        next(
+            (words(context) for pattern, words in _WORDS if re.fullmatch(pattern, kind)),
+            detail["msg"][:1].lower() + detail["msg"][1:],
+        ),
+        _about(place),
+    )
     if kind == "value_error":
         message, _, hint = _said(detail).partition("; ")
-        return message, hint
-    if kind in {"literal_error", "enum"}:
+    elif value is None:
+        message, hint = "has no value", hint or "give one, or remove the line"
+    elif kind in {"literal_error", "enum"}:
         known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        return f"must be one of {', '.join(known)}", nearest(value, known) if isinstance(value, str) else ""
-    if kind == "string_pattern_mismatch":
-        return "is not of the form that it must have", _pattern_hint(detail, place)
-    if kind == "string_type" and isinstance(value, bool | int | float):
-        return "must be text", "put it in quotes"
-    for pattern, words in _WORDS:
-        if re.fullmatch(pattern, kind):
-            return words(context), _about(place)
-    return detail["msg"][:1].lower() + detail["msg"][1:], _about(place)
+        message, hint = f"must be one of {', '.join(known)}", nearest(value, known) if isinstance(value, str) else ""
+    elif kind == "string_pattern_mismatch":
+        hint = _pattern_hint(detail, place)
+    elif kind == "string_type" and isinstance(value, bool | int | float):
+        hint = "put it in quotes"
+    return message, hint
 
 
 _Words = Callable[[Mapping[str, Any]], str]
 
 _WORDS: Final[tuple[tuple[str, _Words], ...]] = (
     (r"string_type", lambda _: "must be text"),
+    (r"string_pattern_mismatch", lambda _: "is not of the form that it must have"),
     (r"string_too_long|too_long", lambda context: f"must not be longer than {context.get('max_length')}"),
     (r"string_too_short|too_short", lambda _: _EMPTY),
     (r"int_.*", lambda _: "must be a whole number"),
