@@ -28,7 +28,7 @@ class Files(Source):
     """Files and folders, backed up where they lie and restored with their owners, modes, times and links."""
 
     kind: Literal["files"]
-    paths: Annotated[tuple[HostPath, ...], Listed, Field(min_length=1)]
+    paths: Annotated[tuple[HostPath, ...], Field(min_length=1), Listed]
     """What to back up: absolute paths such as ``/srv/shop/media``, or ``~/shop`` for the home of the host's user.
     A single one needs no list."""
     excludes: Annotated[tuple[Word, ...], Listed] = ()
