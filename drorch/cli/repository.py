@@ -11,6 +11,7 @@ import click
 from drorch.cli.main import app, say_json
 from drorch.core.errors import DrorchError, UnknownName
 from drorch.core.exits import Exit, of_error
+from drorch.core.model import Json
 
 if TYPE_CHECKING:
     from drorch.app import App, Box
@@ -55,7 +56,8 @@ def list_(name: str | None, *, as_json: bool) -> Exit:
 
     drorch = app()
     names = [name] if name else list(drorch.documents.inventory.repositories)
-    found, code = [], Exit.OK
+    found: list[dict[str, Json]] = []
+    code = Exit.OK
     with _box(drorch, *names) as box:
         for each in names:
             try:

@@ -116,7 +116,7 @@ def _pin(drorch: "App", name: str, pins: dict[str, str]) -> bool:
     from drorch.config.load import load  # noqa: PLC0415 - loaded already
     from drorch.config.pinning import pinned  # noqa: PLC0415 - only here
 
-    path = (drorch.settings.config / "drorch.yaml").resolve()
+    path = drorch.documents.file.resolve()
     before = path.read_bytes()
     after = pinned(before, str(path), name, pins)
     if after == before:

@@ -82,13 +82,12 @@ def _drill_gaps(
     gaps = []
     for drill in drills:
         again = f"drorch run {drill.runbook}" if drill.written else f"drorch drill {name}"
-        if drill.lacks:
-            failed = drill.state is not None and not drill.state.good
-            gaps.append(
-                Gap(f"drill {drill.runbook} proves nothing: {drill.lacks}", again, risk=proof is None or failed)
-            )
-            if failed:
-                gaps[-1] = Gap(gaps[-1].what, f"drorch show {drill.run}")
+        if drill.lacks and drill.state is None:
+            gaps.append(Gap(f"{drill.runbook} was never carried out", again, risk=proof is None))
+        elif drill.lacks and drill.state is not None and not drill.state.good:
+            gaps.append(Gap(f"{drill.runbook} proves nothing: {drill.lacks}", f"drorch show {drill.run}"))
+        elif drill.lacks:
+            gaps.append(Gap(f"{drill.runbook} proves nothing: {drill.lacks}", again, risk=proof is None))
         elif proof is drill:
             gaps += _missed_objectives(drill, service)
     return gaps
@@ -131,8 +130,6 @@ def _schedule_gaps(today: Sequence[Today], *, daemon: bool) -> list[Gap]:
         elif one.missed:
             times = "once" if len(one.missed) == 1 else f"{len(one.missed)} times"
             gaps.append(Gap(f"{one.runbook} was missed {times}", f"drorch run {one.runbook}", risk=False))
-    if not daemon and any(one.schedule for one in today) and not any(one.overdue for one in today):
-        gaps.append(Gap("no daemon runs, so schedules do nothing", "drorch daemon", risk=False))
     return gaps
 
 

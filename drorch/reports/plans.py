@@ -132,7 +132,7 @@ def _steps(report: PlanReport, plan: Plan) -> Iterator[Line]:
         elif not step.afterwards and group != last:
             yield line("")
             if step.beside:
-                yield line(Span(f"  side by side, all {len(group)} at once:", "bold"))
+                yield line(Span(f"  side by side, {len(group)} at once:", "bold"))
         last = group
         yield line(f"  {number:>2}  ", Span(step.id, "bold"), f"  {step.does}", hanging=6)
         yield line(Span(f"      {_rules(step, plan.step(step.id).step.retries)}", "dim"), hanging=6)
@@ -152,5 +152,6 @@ def _rules(step: StepReport, retries: Retries) -> str:
 
 
 def shell(argv: tuple[str, ...]) -> str:
-    """Words as a shell would want them typed; what is known only later stays ``<in brackets>``."""
-    return " ".join(word if _PLACEHOLDER.fullmatch(word) else shlex.quote(word) for word in argv)
+    """Words as a shell would want them typed, on one line; what is known only later stays ``<in brackets>``."""
+    words = (word if _PLACEHOLDER.fullmatch(word) else shlex.quote(word.strip("\n")) for word in argv)
+    return " ".join(words).replace("\n", " ⏎ ")

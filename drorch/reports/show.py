@@ -108,7 +108,7 @@ def _event(event: Attempted | Answered, zone: ZoneInfo) -> Iterator[Line]:
         return
     sign, style = mark(event.state)
     number = f"#{event.number}" if event.number > 1 else ""
-    level = [Span(f"  {event.source} {event.level}", "good")] if event.level else []
+    level = [Span(f"  {event.source} {event.level}".replace("   ", "  "), "good")] if event.level else []
     took = f"  {precise(event.took.total_seconds())}"
     state = "" if event.state == "succeeded" else f"  {event.state.replace('_', ' ')}"
     unknown = ", and what it did is unknown" if event.unknown else ""
@@ -124,8 +124,8 @@ def _event(event: Attempted | Answered, zone: ZoneInfo) -> Iterator[Line]:
         yield line(f"            {event.why}", hanging=12)
     if event.hint:
         yield line(f"            what to do: {event.hint}", hanging=12)
-    if event.facts:
-        yield line("            ", Span(", ".join(fact(*item) for item in event.facts.items()), "dim"), hanging=12)
+    if facts := ", ".join(fact(key, value) for key, value in event.facts.items() if value != ""):
+        yield line("            ", Span(facts, "dim"), hanging=12)
     for text in event.exceptions[:_FEW]:
         yield line("            ", Span("! ", "warn"), text, hanging=14)
     if len(event.exceptions) > _FEW:

@@ -1,11 +1,11 @@
 """The status screen: one block per service, the sentence first. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from drorch.reports.gaps import Attention
-from drorch.reports.proof import DrillReadiness, SourceReadiness, Today
+from drorch.reports.proof import DrillReadiness, Point, RpoStanding, SourceReadiness, Today
 from drorch.reports.readiness import Readiness, Verdict
 from drorch.reports.standing import Standing
 from drorch.reports.text import Line, Span, Style, at_most, columns, length, line, moment
@@ -16,6 +16,12 @@ _VERDICTS: dict[Verdict, tuple[str, Style]] = {
     "unproven": ("✗ unproven", "bad"),
     "unprotected": ("✗ unprotected", "bad"),
 }
+_RPO: dict[RpoStanding, Span] = {
+    "ok": Span("✓ in RPO", "good"),
+    "missed": Span("! over RPO", "warn"),
+    "no objective": Span("no RPO", "dim"),
+    "never backed up": Span("✗ none", "bad"),
+}
 _SOON = timedelta(hours=24)
 
 
@@ -25,7 +31,7 @@ def status_lines(standing: Standing, zone: ZoneInfo) -> list[Line]:
         line(
             Span(standing.site, "bold"),
             Span(f"  {moment(standing.at, zone)}", "dim"),
-            Span("" if standing.daemon else "  no daemon runs", "dim"),
+            Span("" if standing.daemon else "  no daemon runs, so schedules do nothing", "dim"),
         )
     ]
     if not standing.services:
@@ -33,8 +39,7 @@ def status_lines(standing: Standing, zone: ZoneInfo) -> list[Line]:
     for service in standing.services:
         lines.append(line(""))
         lines.extend(service_lines(service, standing.at, zone))
-    for stray in standing.strays:
-        lines.extend(_attention(stray))
+    lines.extend(_attention(stray) for stray in standing.strays)
     return lines
 
 
@@ -52,53 +57,54 @@ def service_lines(ready: Readiness, now: datetime, zone: ZoneInfo) -> list[Line]
             Span(f"  {', '.join(wanted)}" if wanted else "", "dim"),
         ),
         line("  ", Span(ready.headline, "" if ready.good else style), hanging=2),
-        *columns([*(_source(source) for source in ready.sources), *(_drill(drill, zone) for drill in ready.drills)]),
+        *columns([*_sources(ready.sources), *_drills(ready.drills, zone)]),
     ]
     if slots := _slots(ready.runbooks, now, zone):
         lines.append(line("  ", Span(slots, "dim"), hanging=4))
     lines.extend(line("  ", Span(f"… running now: {run}"), hanging=4) for run in ready.running)
-    for wants in ready.attention:
-        lines.extend(_attention(wants))
+    lines.extend(_attention(wants) for wants in ready.attention)
     for gap in ready.gaps:
         mark = Span("! ", "warn") if gap.risk else Span("· ", "dim")
         lines.append(line("  ", mark, gap.what, Span(f" → {gap.do}", "bold" if gap.risk else "dim"), hanging=4))
     return lines
 
 
-def _source(source: SourceReadiness) -> list[str | Span]:
-    if source.newest is None or source.age is None:
-        return [source.source, Span("✗ never backed up", "bad")]
-    standing = {
-        "ok": Span("✓ in RPO", "good"),
-        "missed": Span("! over RPO", "warn"),
-        "no objective": Span("no RPO", "dim"),
-    }[source.rpo]
-    newest = f"{source.newest.snapshot[:8]} {length(source.age)} old"
-    return [source.source, newest, standing, _proof(source)]
+def _sources(sources: Sequence[SourceReadiness]) -> Iterator[list[str | Span]]:
+    """One row per source that has a backup; of the others the gaps speak."""
+    for source in sources:
+        if source.newest is not None and source.age is not None:
+            newest = f"{source.newest.snapshot[:8]} {length(source.age)} old"
+            yield [source.source, newest, _RPO[source.rpo], _proof(source.newest, source.proven, source.proven_age)]
 
 
-def _proof(source: SourceReadiness) -> Span:
-    if source.proven is None or source.proven_age is None or source.newest is None:
+def _proof(newest: Point, proven: Point | None, age: timedelta | None) -> Span:
+    if proven is None or age is None:
         return Span("✗ never restored", "bad")
-    if source.proven.snapshot == source.newest.snapshot:
-        return Span(f"✓ itself {source.proven.level.value}", "good")
-    return Span(f"{source.proven.snapshot[:8]}, {length(source.proven_age)} old, is {source.proven.level.value}")
+    if proven.snapshot == newest.snapshot:
+        return Span(f"✓ itself proven {proven.level.value}", "good")
+    return Span(f"proven {proven.level.value}: {length(age)} old")
 
 
-def _drill(drill: DrillReadiness, zone: ZoneInfo) -> list[str | Span]:
-    if drill.state is None or drill.ended is None:
-        return [drill.runbook, Span("✗ never drilled", "bad")]
-    if not drill.state.good:
-        return [drill.runbook, moment(drill.ended, zone), Span("✗ failed", "bad")]
-    standing = Span("✓ holds", "good") if drill.proof else Span("! proves nothing", "warn")
-    measured = []
-    if drill.rto is not None:
-        met = {True: " ✓", False: " ✗ over RTO", None: ""}[drill.rto_met]
-        measured.append(f"back in {at_most(drill.rto)}{met}")
-    if drill.rpo is not None:
-        met = {True: " ✓", False: " ✗ over RPO", None: ""}[drill.rpo_met]
-        measured.append(f"lost {at_most(drill.rpo)}{met}")
-    return [drill.runbook, moment(drill.ended, zone), standing, ", ".join(measured)]
+def _drills(drills: Sequence[DrillReadiness], zone: ZoneInfo) -> Iterator[list[str | Span]]:
+    """One row per drill that was carried out; of the others the gaps speak."""
+    for drill in drills:
+        if drill.state is None or drill.ended is None:
+            continue
+        when = moment(drill.ended, zone)
+        if not drill.state.good:
+            yield [drill.runbook, when, Span("✗ failed", "bad")]
+            continue
+        standing = Span("✓ holds", "good") if drill.proof else Span("! no proof", "warn")
+        measured = []
+        if drill.rto is not None:
+            measured.append(f"back in {at_most(drill.rto)}{_met(drill.rto_met, 'RTO')}")
+        if drill.rpo is not None:
+            measured.append(f"lost {at_most(drill.rpo)}{_met(drill.rpo_met, 'RPO')}")
+        yield [drill.runbook, when, standing, ", ".join(measured)]
+
+
+def _met(met: bool | None, objective: str) -> str:  # noqa: FBT001 - None is the third answer
+    return {True: " ✓", False: f" ✗ over {objective}", None: ""}[met]
 
 
 def _slots(runbooks: Sequence[Today], now: datetime, zone: ZoneInfo) -> str:
@@ -112,10 +118,15 @@ def _slots(runbooks: Sequence[Today], now: datetime, zone: ZoneInfo) -> str:
     return f"next: {', '.join(words)}" if words else ""
 
 
-def _attention(wants: Attention) -> list[Line]:
+def _attention(wants: Attention) -> Line:
     at = f" at {wants.step}" if wants.step else ""
-    state = wants.state.replace("_", " ")
-    return [
-        line("  ", Span("! ", "warn"), f"{wants.run} needs a person ({state}{at}): {wants.why}", hanging=4),
-        *(line("      ", Span(command, "bold"), hanging=8) for command in wants.commands[:3]),
-    ]
+    first, *others = wants.commands
+    others = [command.split()[1] for command in others]
+    return line(
+        "  ",
+        Span("! ", "warn"),
+        f"{wants.run} is {wants.state.replace('_', ' ')}{at}: {wants.why}",
+        Span(f" → {first}", "bold"),
+        f" (or {', '.join(others)})" if others else "",
+        hanging=4,
+    )

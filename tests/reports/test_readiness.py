@@ -299,12 +299,6 @@ def test_a_failed_backup_is_told_while_older_points_are_fresh() -> None:
         (Today("shop-nightly", "backup", PLAN, overdue=NOW), False, True, "is due and no daemon runs"),
         (Today("shop-nightly", "backup", PLAN, missed=(NOW,)), True, False, "was missed once"),
         (Today("shop-nightly", "backup", PLAN, missed=(NOW, NOW)), True, False, "was missed 2 times"),
-        (
-            Today("shop-nightly", "backup", PLAN, schedule=Schedule.model_validate({"daily": "02:30"})),
-            False,
-            False,
-            "no daemon runs",
-        ),
     ],
 )
 def test_a_schedule_that_does_nothing_is_told(today: Today, daemon: bool, risk: bool, words: str) -> None:  # noqa: FBT001 - cases
