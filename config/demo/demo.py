@@ -74,10 +74,14 @@ class Demo:
         self._run([str(DRORCH), *words], shown=shlex.join(["drorch", *words]), cwd=self.folder)
 
     def left_on_standby(self) -> list[str]:
-        """What lies there beyond the application."""
+        """What lies there beyond the application and the cache that restic keeps on each host."""
         standby = self.folder / "standby"
-        files = (path.relative_to(standby) for path in standby.rglob("*") if path.is_file() or path.is_symlink())
-        return sorted(str(path) for path in files if str(path) != "shop.py")
+        kept = (standby / "shop.py", standby / ".drorch" / "cache")
+        return sorted(
+            str(path.relative_to(standby))
+            for path in standby.rglob("*")
+            if not path.is_dir() and not any(path.is_relative_to(place) for place in kept)
+        )
 
     def _run(self, argv: list[str], *, shown: str, cwd: Path) -> None:
         say(_dim(f"$ {shown}"))
@@ -113,7 +117,7 @@ def play(demo: Demo) -> None:
     title("Until now the backup is a hope. The drill restores it on the standby and lets the shop answer there")
     demo.drorch("drill", "shop")
     left = demo.left_on_standby()
-    say(f"left on the standby: {', '.join(left) or 'nothing'}")
+    say(f"left on the standby, restic's cache aside: {', '.join(left) or 'nothing'}")
 
     title("If the primary died now")
     demo.drorch("status")

@@ -55,7 +55,7 @@ def figures(folder: Path, *, quick: bool) -> Iterator[Figure]:
         return bare[-1].backup()
 
     def first_ours() -> float:
-        ours.append(workplace(folder / f"ours-{next(numbers)}", tree))
+        ours.append(workplace(folder / f"ours-{next(numbers)}", tree, quick=quick))
         return again_ours()
 
     def again_ours() -> float:

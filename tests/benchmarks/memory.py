@@ -21,7 +21,7 @@ def figures(folder: Path, *, quick: bool) -> Iterator[Figure]:
     files, size, rounds = (40, 2_000_000, 1) if quick else (1000, 300_000_000, 3)
     tree = folder / "tree"
     fill(tree, files=files, size=size)
-    peaks = [_peaks(workplace(folder / f"ours-{number}", tree).env) for number in range(rounds)]
+    peaks = [_peaks(workplace(folder / f"ours-{number}", tree, quick=quick).env) for number in range(rounds)]
     yield Figure(
         subject=f"memory of drorch backup at its peak, restic left out, {size / 1e6:.0f} MB backed up",
         baseline="restic in the same run",

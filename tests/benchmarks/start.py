@@ -18,12 +18,13 @@ def figures(folder: Path, *, quick: bool) -> Iterator[Figure]:
     rounds = 1 if quick else 15
     tree = folder / "tree"
     fill(tree, files=5, size=5_000)
-    place = workplace(folder / "ours", tree)
+    place = workplace(folder / "ours", tree, quick=quick)
     place.drorch("backup", SERVICE)
 
     for words in (("--help",), ("status",)):
         ours, theirs = partial(seconds, (DRORCH, *words), place.env), partial(seconds, baseline)
-        alternate(theirs, ours, 1)  # once for nothing: what is read from the disk is read
+        if not quick:
+            alternate(theirs, ours, 1)  # once for nothing: what is read from the disk is read
         beside, value = alternate(theirs, ours, rounds)
         yield Figure(
             subject=f"drorch {' '.join(words)}",

@@ -12,7 +12,7 @@ def figures(folder: Path, *, quick: bool) -> Iterator[Figure]:
     many, rounds = (4, 1) if quick else (100, 5)
     tree = folder / "tree"
     fill(tree, files=1, size=10)
-    place = workplace(folder / "ours", tree, waits=(1, many))
+    place = workplace(folder / "ours", tree, quick=quick, waits=(1, many))
     one_step, many_steps = alternate(
         lambda: seconds([DRORCH, "run", "wait-1"], place.env),
         lambda: seconds([DRORCH, "run", f"wait-{many}"], place.env),

@@ -64,10 +64,10 @@ class Workplace:
         run([DRORCH, *words], self.env)
 
 
-def workplace(folder: Path, tree: Path, *, waits: tuple[int, ...] = (1,)) -> Workplace:
+def workplace(folder: Path, tree: Path, *, quick: bool, waits: tuple[int, ...] = (1,)) -> Workplace:
     """Make one, with its repository, and with a runbook ``wait-N`` of N steps that do nothing for each number.
 
-    One such run has been made, so that nothing that is made only once in a state folder's life is measured.
+    Unless in haste, one such run has been made, so that nothing is measured that is made once in a state folder's life.
     """
     for name in ("config", "runbooks", "home"):
         (folder / name).mkdir(parents=True)
@@ -82,7 +82,8 @@ def workplace(folder: Path, tree: Path, *, waits: tuple[int, ...] = (1,)) -> Wor
         text = _RUNBOOK.format(steps=count, waits=", ".join(["{kind: wait, for: 0s}"] * count))
         (folder / "runbooks" / f"wait-{count}.yaml").write_text(text)
     made.drorch("repository", "create", "vault")
-    made.drorch("run", f"wait-{waits[0]}")
+    if not quick:
+        made.drorch("run", f"wait-{waits[0]}")
     return made
 
 

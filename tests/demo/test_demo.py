@@ -57,7 +57,7 @@ def test_demo_proves_the_shop(tmp_path: Path) -> None:
         [sys.executable, DEMO, "--into", folder], check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "left on the standby: nothing" in done.stdout
+    assert "left on the standby, restic's cache aside: nothing\n" in done.stdout
     assert "serving" in done.stdout
     assert not running_with(str(folder))
 
