@@ -5,4 +5,6 @@ pytest_plugins: list[str] = [
     "support.properties",
     "support.postgres",
     "support.web",
+    "support.site",
+    "support.place",
 ]

@@ -1,5 +1,6 @@
 """The run report for a terminal. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -9,10 +10,15 @@ from drorch.core.model import Json
 from drorch.reports.evidence import Answered, Attempted, RunReport, Shown
 from drorch.reports.text import Line, Span, Style, columns, length, line, moment, precise, size
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FEW = 4
 """So many entries of a list or table are shown; --json has all."""
 _LONGEST = 160
 """Characters of a fact that are shown; --json has all."""
+_LESS = frozenset(
+    {"directory", "facts", "hostname", "machine_id", "places", "snapshots", "snapshot_time", "time", "token"}
+)
+"""Facts that only ``--json`` shows: they repeat others, or matter to programs."""
 _GOOD = ("completed", "succeeded")
 _BAD = ("failed", "timed_out")
 
@@ -124,7 +130,7 @@ def _event(event: Attempted | Answered, zone: ZoneInfo) -> Iterator[Line]:
         yield line(f"            {event.why}", hanging=12)
     if event.hint:
         yield line(f"            what to do: {event.hint}", hanging=12)
-    if facts := ", ".join(fact(key, value) for key, value in event.facts.items() if value != ""):
+    if facts := ", ".join(fact(key, value) for key, value in event.facts.items() if _telling(key, value)):
         yield line("            ", Span(facts, "dim"), hanging=12)
     for text in event.exceptions[:_FEW]:
         yield line("            ", Span("! ", "warn"), text, hanging=14)
@@ -142,6 +148,10 @@ def _rest(report: RunReport) -> Iterator[Line]:
             yield line("    ", Span(command, "bold"))
 
 
+def _telling(key: str, value: Json) -> bool:
+    return key not in _LESS and value not in ("", [], {})
+
+
 def fact(key: str, value: Json) -> str:
     """A fact in a few words; ``--json`` has it whole."""
     name = key.replace("_", " ")
@@ -153,15 +163,19 @@ def fact(key: str, value: Json) -> str:
         return f"{name.removesuffix(' seconds')} {precise(value)}" if key.endswith("seconds") else f"{name} {value}"
     if isinstance(value, Mapping | list | tuple):
         return f"{name} {_few(value)}"
-    text = str(value)
-    if len(text) == 64 and all(char in "0123456789abcdef" for char in text):  # noqa: PLR2004 - a SHA-256
-        text = f"{text[:8]}…"
+    text = _short(value)
     return f"{name} {text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'}"
+
+
+def _short(value: Json) -> str:
+    """A text; of a SHA-256 its first digits."""
+    text = str(value)
+    return f"{text[:8]}…" if _SHA256.fullmatch(text) else text
 
 
 def _few(value: Mapping[str, Json] | list[Json] | tuple[Json, ...]) -> str:
     items = (
-        [f"{key} {item}" for key, item in value.items()]
+        [f"{key} {_short(item)}" for key, item in value.items()]
         if isinstance(value, Mapping)
         else [str(item) for item in value]
     )
