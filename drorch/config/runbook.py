@@ -50,7 +50,8 @@ def _before(value: object) -> object:
     return value
 
 
-def _selection(value: object) -> str:
+def _selection(said: object) -> str:
+    value = _before(said)
     if not isinstance(value, str) or not re.fullmatch(_SELECTION, value):
         raise ValueError("must be latest, random, {before: TIME} or a snapshot id")
     if not value.startswith("before:"):
@@ -68,7 +69,6 @@ def _selection(value: object) -> str:
 
 Selection = Annotated[
     str,
-    BeforeValidator(_before),
     BeforeValidator(_selection),
     WithJsonSchema(
         {

@@ -129,6 +129,8 @@ def _order(one: Case) -> Iterator[Problem]:
         if stands.step.kind != "verify" or not one.whole:
             continue
         source = stands.step.subject
+        if source not in one.known.get("source", (source,)):
+            continue  # said already, of the name
         before = [s for s in one.steps if s.step.kind == "restore" and s.step.subject == source]
         if not any(other.turn < stands.turn for other in before):
             yield one.problem(

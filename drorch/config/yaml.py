@@ -400,6 +400,9 @@ def _syntax(error: Exception, file: str, text: str) -> Problem:
     said = f"{getattr(error, 'problem', None) or ''} {getattr(error, 'context', None) or ''} {error}".strip()
     complaint = str(getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__)
     at = getattr(mark, "index", None)
+    begun = getattr(error, "context_mark", None)
+    if begun is not None and re.search("could not find expected ':'|unexpected end of stream", complaint):
+        mark = begun  # where the key or the quote begins tells more than where its end was missed
     line = int(mark.line) + 1 if mark is not None else 0
     if mark is None and isinstance(getattr(error, "position", None), int):  # the reader's errors know a position only
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1
