@@ -15,6 +15,7 @@ from pydantic import Field
 
 from drorch.config.inventory import AnyHostSpec, Inventory, Service
 from drorch.config.runbook import Action, Parallel, Runbook
+from drorch.core.errors import Refused
 from drorch.core.host import LocalHostSpec
 from drorch.core.model import Frozen, Name
 from drorch.core.refs import references
@@ -124,10 +125,13 @@ def make_plan(
     """Resolve a runbook. Both documents have passed the loader's checks, so every name exists.
 
     ``target`` and ``snapshot`` override the runbook's own standby and recovery point.
+
+    Raises:
+        Refused: a drill would have no standby, or one where the service lives.
     """
     service = inventory.services[runbook.service]
     if runbook.kind == "drill":
-        target = target or runbook.standby or next(iter(service.standbys), None)
+        target = _standby(inventory, service, runbook, target)
     named = list(_with_ids(runbook.steps))
     blocks = [block for block in named if not _is_afterwards(block)]
     afterwards = [planned for block in named if _is_afterwards(block) for planned in block.steps]
@@ -158,6 +162,17 @@ def make_plan(
         secrets={name: inventory.secrets[name] for name in sorted(used.names["secret"])},
         tell=tell,
     )
+
+
+def _standby(inventory: Inventory, service: Service, runbook: Runbook, said: str | None) -> str:
+    target = said or runbook.standby or next(iter(service.standbys), None)
+    if target is None:
+        raise Refused(f"{runbook.runbook} has no standby", hint="name one under standbys: of the service")
+    if target not in inventory.hosts:
+        raise Refused(f"no host {target} in the inventory", hint=f"there is {', '.join(inventory.hosts)}")
+    if target in {service.primary, *(source.host for source in service.sources.values())}:
+        raise Refused(f"a drill never works on the primary, and {target} is where {runbook.service} lives")
+    return target
 
 
 def _is_afterwards(block: Block) -> bool:

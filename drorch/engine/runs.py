@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from drorch import __version__
 from drorch.core.clock import Clock, Halt
-from drorch.core.errors import Busy, DrorchError, RunError
+from drorch.core.errors import DrorchError, RunError
 from drorch.core.evidence import Evidence, ProofLevel
 from drorch.core.model import Json
 from drorch.core.scene import RunFacts
@@ -155,9 +155,16 @@ class Runs:
     def begin(self, plan: Plan, *, slot: datetime | None = None, by: str | None = None) -> Run:
         """Record that a run of this plan starts; a scheduled slot that was begun already gives that very run.
 
-        Raises:
-            Busy: the id of an unscheduled run is taken: one was begun in this very second.
+        The id of an unscheduled run is the second of its start: a second one waits for the next second.
         """
+        while True:
+            run = self._begun(plan, slot, by or operator())
+            if run is not None:
+                return run
+            self.clock.sleep(1 - self.clock.now().microsecond / 1_000_000)
+
+    def _begun(self, plan: Plan, slot: datetime | None, by: str) -> Run | None:
+        """The run that was begun; None when the id is another's."""
         now = self.clock.now()
         run = Run(
             id=run_id(plan.runbook, slot, now),
@@ -178,13 +185,11 @@ class Runs:
             "service": plan.service_name,
             "plan": plan.digest,
             "slot": run.slot,
-            "by": by or operator(),
+            "by": by,
             "drorch": __version__,
         }
         if not self.journal.begin(run, plan.text, body):
-            if slot is None:
-                raise Busy(f"{run.id} was started in this very second", hint="try again")
-            return self.journal.run(run.id)
+            return self.journal.run(run.id) if slot else None
         return run
 
     def alive(self, run: Run) -> bool:

@@ -10,6 +10,7 @@ boundaries passed is written to COUNT_FILE, so that a test can visit them all.
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,19 @@ from drorch.engine.perform import Performer
 
 _at, _file = int(sys.argv[1]), Path(sys.argv[2])
 _passed = 0
+_lock = threading.Lock()
 
 
 def boundary() -> None:
     """Die here, if this is the one."""
     global _passed  # noqa: PLW0603 - a process of its own
-    _passed += 1
-    _file.write_text(str(_passed))
-    if _passed == _at:
-        os.kill(os.getpid(), signal.SIGKILL)
+    with _lock:
+        _passed += 1
+        beside = _file.with_suffix(".new")
+        beside.write_text(str(_passed))
+        beside.replace(_file)
+        if _passed == _at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def around(function: Callable[..., Any]) -> Callable[..., Any]:

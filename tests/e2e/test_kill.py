@@ -1,0 +1,117 @@
+"""A run that is killed at any boundary between effect and record goes on as if nothing had happened."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from drorch.core.step import RunState
+
+from support.site import PROJECT, MakeSite, Site
+
+RUNBOOKS = sorted(path.stem for path in (PROJECT / "runbooks").glob("*.yaml"))
+FICKLE = frozenset(
+    ["bytes_added", "bytes_stored", "latency_ms", "pid", "port", "programs", "started_ticks", "token", "tries"]
+)
+"""Facts that differ from run to run."""
+
+MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.-]+(Z|\+00:00)?|[0-9a-f]{64}|(?<=drorch_)\w+")
+"""Times, ids and names of the run's own within texts."""
+
+
+def steady(value: Any, site: Site) -> Any:  # noqa: ANN401 - any JSON
+    """The value without what differs from run to run: measured lengths, moments, ids, where the site lies."""
+    match value:
+        case dict():
+            return sorted(
+                ([MOMENTS.sub("…", key), steady(item, site)] for key, item in value.items() if key not in FICKLE),
+                key=repr,
+            )
+        case list():
+            return [steady(item, site) for item in value]
+        case str():
+            return MOMENTS.sub("…", value.replace(str(site.folder), "<site>"))
+        case float():
+            return "<measured>"
+        case _:
+            return value
+
+
+def evidence(site: Site, run: str) -> list[tuple[str, str, Any]]:
+    """What the run's attempts left, step by step."""
+    attempts = [record for record in site.records(run) if record.body["what"] == "attempt"]
+    return [
+        (record.key, record.body["state"], steady(record.body.get("evidence", {}).get("facts", {}), site))
+        for record in sorted(attempts, key=lambda record: record.key)
+    ]
+
+
+def leftovers(site: Site) -> list[str]:
+    """What of a drill still lies on the standby."""
+    drills = site.folder / "standby" / ".drorch" / "drills"
+    return [str(path) for path in drills.rglob("*")] if drills.exists() else []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shop_template: Site, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[int, Any]]:
+    """For each shipped runbook: how many boundaries it passes, and its evidence when nothing disturbs it."""
+    found = {}
+    for runbook in RUNBOOKS:
+        site = shop_template.copy(tmp_path_factory.mktemp(runbook) / "site")
+        code, boundaries = site.killed_at(0, "run", runbook)
+        assert code == 0
+        found[runbook] = (boundaries, evidence(site, site.newest().id))
+    return found
+
+
+@pytest.mark.parametrize("share", range(4))
+@pytest.mark.parametrize("runbook", RUNBOOKS)
+@pytest.mark.timeout(600)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    undisturbed: Mapping[str, tuple[int, Any]], make_shop: MakeSite, runbook: str, share: int
+) -> None:
+    """Killed at each boundary in turn and resumed, a run leaves the same evidence, once, and nothing else."""
+    boundaries, expected = undisturbed[runbook]
+    for boundary in range(1 + share, boundaries + 1, 4):
+        site = make_shop()
+        noted = site.newest().id
+        code, _ = site.killed_at(boundary, "run", runbook)
+        assert code == -9
+        run = site.newest()
+        if run.id == noted:
+            continue  # killed before the run was noted: there is nothing to go on with
+        if not run.state.final:  # else killed when all was told already
+            site.drorch("resume", run.id)
+        assert site.newest().state is RunState.COMPLETED
+        assert evidence(site, run.id) == expected, f"killed at boundary {boundary} of {boundaries}"
+        assert leftovers(site) == []
+        site.drorch("show", run.id, "--verify")
+
+
+def test_a_point_is_taken_once(make_shop: MakeSite) -> None:
+    """A backup killed after restic's success and before its record is found again, not taken again."""
+    site = make_shop()
+    for boundary in range(1, 30):
+        before = snapshots(site)
+        code, _ = site.killed_at(boundary, "run", "shop-nightly")
+        if code == -9 and snapshots(site) > before:
+            break
+    run = site.newest()
+    site.drorch("resume", run.id)
+    taken = [record for record in site.records(run.id) if record.key.startswith("attempt backup")]
+    assert len(taken) == 2
+    assert snapshots(site) == snapshots_named(site)
+
+
+def snapshots(site: Site) -> int:
+    """How many snapshots the repository holds."""
+    return len([path for path in (site.folder / "vault" / "snapshots").iterdir() if path.is_file()])
+
+
+def snapshots_named(site: Site) -> int:
+    """How many snapshots the evidence of all runs names."""
+    names: set[str] = set()
+    for record in site.records():
+        if record.key.startswith("attempt backup"):
+            names.update(record.body.get("evidence", {}).get("facts", {}).get("snapshots", {}).values())
+    return len(names)
