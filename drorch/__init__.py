@@ -1,8 +1,5 @@
 """drorch: backups that are believed because a drill restored them."""
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import Final
 
-try:
-    __version__ = version("drorch")
-except PackageNotFoundError:  # a checkout that is on the path but not installed
-    __version__ = "0+checkout"
+__version__: Final = "0.1.0"

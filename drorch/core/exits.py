@@ -1,9 +1,12 @@
 """Exit codes: decided here and nowhere else."""
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from drorch.core.errors import Busy, ConfigError, DrorchError, NoSuchRun, Refused, SettingsError, UnknownName
-from drorch.core.step import RunState
+
+if TYPE_CHECKING:
+    from drorch.core.step import RunState
 
 
 class Exit(IntEnum):
@@ -32,16 +35,19 @@ class Exit(IntEnum):
     """Stopped by ctrl-C or a signal; `drorch resume` goes on."""
 
 
-def of_state(state: RunState) -> Exit:
+_BY_STATE = {
+    "completed": Exit.OK,
+    "completed_with_exceptions": Exit.EXCEPTIONS,
+    "cancelled": Exit.REFUSED,
+    "waiting_approval": Exit.WAITING,
+    "paused_failed": Exit.WAITING,
+    "paused_operator": Exit.WAITING,
+}
+
+
+def of_state(state: "RunState") -> Exit:
     """The exit code of a run that ended so."""
-    return {
-        RunState.COMPLETED: Exit.OK,
-        RunState.COMPLETED_WITH_EXCEPTIONS: Exit.EXCEPTIONS,
-        RunState.CANCELLED: Exit.REFUSED,
-        RunState.WAITING_APPROVAL: Exit.WAITING,
-        RunState.PAUSED_FAILED: Exit.WAITING,
-        RunState.PAUSED_OPERATOR: Exit.WAITING,
-    }.get(state, Exit.FAILED)
+    return _BY_STATE.get(state.value, Exit.FAILED)
 
 
 def of_error(error: DrorchError) -> Exit:

@@ -2,8 +2,8 @@
 
 One process executes exactly one run, under an executor id *and an application version* of the run's own, and holds the
 run's lease meanwhile. So a process that launches re-does nothing of another's, and to resume is to launch with the dead
-executor's id: DBOS then recovers that run's workflows, and no others, by itself. (It recovers through a queue from which
-any process of the same application version may take: an executor id alone would not keep two runs apart.)
+executor's id: DBOS then recovers that run's workflows, and no others, by itself. (It recovers through a queue that
+any process of the same application version may take from: an executor id alone would not keep two runs apart.)
 
 What the module sees to (each is a pitfall of its own):
 
