@@ -17,35 +17,61 @@ Run = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
+class Costs:
+    """What each run of one side cost."""
+
+    each: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The one in the middle."""
+        return median(self.each)
+
+    @property
+    def spread(self) -> float:
+        """From the least to the most."""
+        return max(self.each) - min(self.each)
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One thing measured beside another."""
 
     subject: str
     baseline: str
-    value: float
-    """Median of the subject."""
-    beside: float
-    """Median of the baseline."""
+    value: Costs
+    """The subject's."""
+    beside: Costs
+    """The baseline's."""
     unit: str
     aim: str
     """What is hoped for, in words."""
-    rounds: int
     remark: str = ""
     """What follows from the two that is no ratio, with its unit."""
 
     @property
     def ratio(self) -> float:
         """How many times the baseline."""
-        return self.value / self.beside
+        return self.value.median / self.beside.median
+
+    @property
+    def difference(self) -> float:
+        """How much more than the baseline."""
+        return self.value.median - self.beside.median
+
+    @property
+    def noise(self) -> bool:
+        """Whether the runs of one side differ by more than the two sides do: then the ratio says nothing."""
+        return max(self.value.spread, self.beside.spread) >= abs(self.difference)
 
 
-def alternate(baseline: Run, subject: Run, rounds: int) -> tuple[float, float]:
-    """The medians of both, run in turns; who begins changes each round, so that drift hits both."""
+def alternate(baseline: Run, subject: Run, rounds: int) -> tuple[Costs, Costs]:
+    """What both cost, run in turns; who begins changes each round, so that drift hits both."""
     costs: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
         for which in (0, 1) if number % 2 == 0 else (1, 0):
             costs[which].append((baseline, subject)[which]())
-    return median(costs[0]), median(costs[1])
+    return Costs(tuple(costs[0])), Costs(tuple(costs[1]))
 
 
 def run(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:
@@ -79,22 +105,31 @@ def table(figures: Iterable[Figure]) -> str:
     lines = []
     for figure in figures:
         lines += [
-            f"{figure.subject}: {_amount(figure.value, figure.unit)}",
-            f"    {figure.ratio:.2f} times {figure.baseline} ({_amount(figure.beside, figure.unit)})"
+            f"{figure.subject}: {_shown(figure.value, figure.unit)}",
+            f"    {figure.ratio:.2f} times {figure.baseline}: {_shown(figure.beside, figure.unit)}"
             + (f"; {figure.remark}" if figure.remark else ""),
-            f"    aim: {figure.aim}; {_rounds(figure.rounds)}",
+            f"    aim: {figure.aim}; {_rounds(len(figure.value.each))}",
         ]
+        if figure.noise and len(figure.value.each) > 1:
+            lines.append("    NOISE: runs of one side differ by more than the two sides do; measure on an idle machine")
     return "\n".join(lines)
 
 
 def document(figures: Iterable[Figure]) -> str:
     """The figures as JSON, one object per line."""
-    return "\n".join(json.dumps({**asdict(figure), "ratio": round(figure.ratio, 4)}) for figure in figures)
+    return "\n".join(
+        json.dumps({**asdict(figure), "ratio": round(figure.ratio, 4), "noise": figure.noise}) for figure in figures
+    )
 
 
-def _amount(value: float, unit: str) -> str:
-    return f"{value:.3f} {unit}" if value < 10 else f"{value:.1f} {unit}"
+def _shown(costs: Costs, unit: str) -> str:
+    reach = f" ({_number(min(costs.each))} to {_number(max(costs.each))})" if len(costs.each) > 1 else ""
+    return f"{_number(costs.median)} {unit}{reach}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def _rounds(count: int) -> str:
-    return "1 run" if count == 1 else f"medians of {count} runs each, in turns"
+    return "1 run" if count == 1 else f"medians of {count} runs each"

@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 
 import psutil
 
-from benchmarks.measure import Figure
+from benchmarks.measure import Costs, Figure
 from benchmarks.workplace import DRORCH, SERVICE, fill, workplace
 
 _PAUSE = 0.01
@@ -25,11 +24,10 @@ def figures(folder: Path, *, quick: bool) -> Iterator[Figure]:
     yield Figure(
         subject=f"memory of drorch backup at its peak, restic left out, {size / 1e6:.0f} MB backed up",
         baseline="restic in the same run",
-        value=median(own for own, _ in peaks),
-        beside=median(restic for _, restic in peaks),
+        value=Costs(tuple(own for own, _ in peaks)),
+        beside=Costs(tuple(restic for _, restic in peaks)),
         unit="MB",
         aim="at most 120 MB",
-        rounds=rounds,
     )
 
 

@@ -33,7 +33,6 @@ def figures(folder: Path, *, quick: bool) -> Iterator[Figure]:
             beside=beside,
             unit="s",
             aim="at most 0.6 times borgmatic --version",
-            rounds=rounds,
         )
 
 
