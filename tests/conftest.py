@@ -5,6 +5,7 @@ pytest_plugins: list[str] = [
     "support.properties",
     "support.postgres",
     "support.web",
+    "support.restic",
     "support.site",
     "support.place",
 ]

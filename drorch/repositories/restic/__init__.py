@@ -1,0 +1,1 @@
+"""restic: pure builders of its commands, pure parsers of its answers, and the repository that a host runs them for."""

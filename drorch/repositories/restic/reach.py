@@ -1,0 +1,237 @@
+"""Running restic's commands at a host: where the repository is from there, what the process is given, and locks."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from drorch.core.errors import RepositoryError
+from drorch.core.host import Command, Completed, Host, HostSpec, LineSink
+from drorch.core.repository import RepositorySpec
+from drorch.core.secret import Secret, Secrets
+from drorch.repositories.restic import argv, binary, parse
+from drorch.repositories.restic.argv import Common
+from drorch.repositories.restic.serve import Server, storage
+
+DOCUMENT_LIMIT = 256 << 20
+"""Bytes of one answer; a listing of a million snapshots is smaller."""
+
+DEFAULT_WORK = "~/.drorch"
+_ONE_FETCH = threading.Lock()
+
+Build = Callable[[Common], tuple[str, ...]]
+Environment = dict[str, str | Secret]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is known about a host, asked once per process."""
+
+    restic: binary.Restic
+    work: str
+    home: str
+    root: bool
+    """Whether commands run as root, so that a restore sets owners."""
+
+    def expand(self, path: str) -> str:
+        """The path with ``~`` as the home of the host's user.
+
+        Raises:
+            RepositoryError: it is not absolute then.
+        """
+        return expand(path, self.home)
+
+
+def expand(path: str, home: str) -> str:
+    """The path with ``~`` as the home given."""
+    if path == "~" or path.startswith("~/"):
+        path = home.rstrip("/") + path[1:]
+    if not path.startswith("/"):
+        raise RepositoryError(f"{path} is not an absolute path", hint="begin it with / or ~/")
+    return path
+
+
+class Reach:
+    """One repository as seen from any host."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: RepositorySpec,
+        *,
+        secrets: Secrets,
+        controller: Host,
+        state: Path,
+        hosts: Mapping[str, HostSpec],
+        lock_wait: str,
+    ) -> None:
+        foreign = spec.url.split(":", 1)[0]
+        if foreign in {"b2", "azure", "gs", "swift", "rclone"} and ":" in spec.url:
+            raise RepositoryError(
+                f"{name}: drorch does not know storages of the kind {foreign}", hint="use a path, sftp:, rest: or s3:"
+            )
+        self.spec = spec
+        self.secrets = secrets
+        self.controller = controller
+        self.shown = f"{name} ({_without_password(spec.url)})"
+        """Name and address, for messages."""
+        self._state = state
+        self._hosts = hosts
+        self._lock_wait = lock_wait
+        self._sites: dict[str, Site] = {}
+        self._site_locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+
+    def site(self, at: Host) -> Site:
+        """A host made ready: drorch's folders are there, and a usable restic.
+
+        Raises:
+            ResticUnusable: there is none.
+            HostError: the host cannot be used.
+        """
+        with self._lock:
+            lock = self._site_locks.setdefault(at.name, threading.Lock())
+        with lock:
+            if at.name not in self._sites:
+                self._sites[at.name] = self._prepare(at)
+            return self._sites[at.name]
+
+    def _prepare(self, at: Host) -> Site:
+        identity = at.identity()
+        spec = self._hosts.get(at.name)
+        default = str(self._state / "work") if at.is_controller else DEFAULT_WORK
+        work = expand(spec.work if spec else default, identity.home)
+        made = at.run(
+            Command(("mkdir", "-p", "-m", "700", "--", work, *(f"{work}/{sub}" for sub in _FOLDERS)), timeout=60)
+        )
+        if not made.ok:
+            raise RepositoryError(f"{at.name}: {work} cannot be made: {made.errors}", hint="set another `work` folder")
+        if at.is_controller:
+            restic = self._own()
+        else:
+            install = spec.install_restic if spec else False
+            restic = binary.ensure(at, f"{work}/bin", install=install, own=lambda: binary.path_here(self._own()))
+        return Site(restic, work, identity.home, root=identity.user == "root")
+
+    def _own(self) -> binary.Restic:
+        with _ONE_FETCH:
+            return binary.ensure_here(self.controller, self._state / "bin")
+
+    def execute(
+        self,
+        at: Host,
+        build: Build,
+        what: str,
+        *,
+        good: tuple[int, ...] = (parse.OK,),
+        on_line: LineSink | None = None,
+        extra: Mapping[str, str | Secret] | None = None,
+    ) -> Completed:
+        """Run a command of restic's; a lock that stays is met by one plain `unlock` and one more, longer try.
+
+        Raises:
+            RepositoryError: it ended in another way than ``good`` allows.
+        """
+        site = self.site(at)
+        with self._open(at) as place:
+            env = self._environment(site, place, extra or {}, what)
+            common = Common(site.restic.program, options=argv.extended(self.spec.url), version=site.restic.version)
+
+            def run(words: tuple[str, ...]) -> Completed:
+                return at.run(Command(words, env=env, output_limit=DOCUMENT_LIMIT), on_line=on_line)
+
+            end = run(build(common))
+            if end.exit_code == parse.LOCKED:
+                at.run(Command(argv.unlock(common), env=env))
+                end = run(build(replace(common, retry_lock=self._lock_wait)))
+        end = replace(
+            end,
+            stderr=self.secrets.redact(end.stderr.decode("utf-8", "surrogateescape")).encode(
+                "utf-8", "surrogateescape"
+            ),
+        )
+        if end.exit_code not in good:
+            raise parse.failure(end, what, self.shown)
+        if end.truncated and on_line is None:
+            raise RepositoryError(f"{what}: restic's answer is longer than {DOCUMENT_LIMIT} bytes")
+        return end
+
+    def _environment(self, site: Site, place: Environment, extra: Mapping[str, str | Secret], what: str) -> Environment:
+        own: Environment = {
+            **place,
+            "RESTIC_PASSWORD": self.secrets.get(self.spec.password),
+            "RESTIC_CACHE_DIR": f"{site.work}/cache",
+            "RESTIC_PROGRESS_FPS": "2",
+            "TMPDIR": f"{site.work}/tmp",  # noqa: S108 - in the host's own folder, 0700
+            "TZ": "UTC",
+        }
+        taken = sorted(key for key in extra if key in own or key.startswith(("RESTIC_", "RCLONE_")))
+        if taken:
+            raise RepositoryError(
+                f"{what}: the command's variable {taken[0]} is one that restic itself reads",
+                hint="give it to the command in another way, such as a file of its own",
+            )
+        return {**extra, **own}
+
+    @contextmanager
+    def _open(self, at: Host) -> Iterator[Environment]:
+        """The variables that tell restic at a host where the repository is."""
+        url = self.spec.url
+        if at.is_controller or not (self.spec.served or self.spec.is_path):
+            yield {"RESTIC_REPOSITORY": self._own_place() if self.spec.is_path else url, **self._credentials()}
+            return
+        if not self.spec.served:
+            raise RepositoryError(
+                f"{at.name} cannot reach {self.shown}, a folder of the controller",
+                hint="leave out through_controller: false",
+            )
+        with self._serving().use() as door, at.publish(door.socket) as port:
+            yield {
+                "RESTIC_REPOSITORY": f"rest:http://127.0.0.1:{port}/",
+                "RESTIC_REST_USERNAME": door.user,
+                "RESTIC_REST_PASSWORD": door.password,
+            }
+
+    def _credentials(self) -> dict[str, Secret]:
+        return {name: self.secrets.get(ref) for name, ref in self.spec.credentials.items()}
+
+    def _own_place(self) -> str:
+        return f"local:{self._folder()}"
+
+    def _folder(self) -> str:
+        path = self.spec.url.removeprefix("local:")
+        return expand(path, self.controller.identity().home) if path.startswith("~") else str(Path(path).absolute())
+
+    def _serving(self) -> Server:
+        with self._lock:
+            if self._server is None:
+                url = self._folder() if self.spec.is_path else self.spec.url
+                self._server = Server(self.controller, storage(url, self._credentials()))
+            return self._server
+
+    @property
+    def keeper(self) -> Host | None:
+        """The host from which snapshots can be removed when the others may only append; None when all may."""
+        return self.controller if self.spec.served else None
+
+    def close(self) -> None:
+        """End the server, if one runs."""
+        with self._lock:
+            server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+
+_FOLDERS = ("bin", "cache", "tmp")
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition(":")
+    parts = urlsplit(rest)
+    if not parts.password:
+        return url
+    shown = parts._replace(netloc="…@" + parts.netloc.rpartition("@")[2])
+    return f"{scheme}:{urlunsplit(shown)}"
