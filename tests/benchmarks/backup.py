@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+from benchmarks.measure import Costs, Figure, alternate, run, seconds
+from benchmarks.workplace import DRORCH, PASSWORD, SERVICE, Workplace, fill, restic, workplace
 from drorch.core.repository import Tags
 from drorch.core.source import Tree
 from drorch.repositories.restic import argv
-
-from benchmarks.measure import Costs, Figure, alternate, run, seconds
-from benchmarks.workplace import DRORCH, PASSWORD, SERVICE, Workplace, fill, restic, workplace
 
 AIM = "at most 1.05 times, at most 0.3 s more"
 

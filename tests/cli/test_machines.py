@@ -4,10 +4,10 @@ import getpass
 from pathlib import Path
 
 import pytest
+
 from drorch.config.load import load
 from drorch.core.exits import Exit
 from drorch.hosts.ssh.keys import fingerprint
-
 from support.place import Place
 from support.sshd import Sshd, SshdFactory
 

@@ -6,9 +6,9 @@ import sys
 from datetime import timedelta
 
 import pytest
+
 from drorch.core.exits import Exit
 from drorch.core.step import RunState
-
 from support.place import Place
 
 HEAVY = ("dbos", "paramiko", "boto3", "apprise", "cryptography", "rich", "sqlalchemy", "schedule")

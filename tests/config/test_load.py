@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from drorch.config.load import check, load
 from drorch.config.runbook import Parallel
 from drorch.core.errors import ConfigError, Problem
 from drorch.core.host import LocalHostSpec, SshHostSpec
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 INVENTORY = """\
 site: acme

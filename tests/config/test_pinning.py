@@ -1,6 +1,7 @@
 """Pins are written into the user's own text without touching anything else of it."""
 
 import pytest
+
 from drorch.config.pinning import pinned
 from drorch.config.yaml import read
 from drorch.core.errors import DrorchError

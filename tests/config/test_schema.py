@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+
 from drorch.config.schema import Which, json_schema
 from drorch.config.template import init
 from drorch.config.yaml import read
 from drorch.steps import KINDS
-from jsonschema import Draft202012Validator
 
 SHIPPED = Path(__file__).parents[2] / "runbooks"
 

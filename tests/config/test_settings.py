@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from drorch.config.settings import Settings, read_settings
 from drorch.core.errors import SettingsError
 

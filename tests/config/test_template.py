@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from drorch.config.load import check
 from drorch.config.template import init
 from drorch.core.errors import DrorchError, Refused

@@ -3,10 +3,11 @@
 import time
 
 import pytest
-from drorch.config.yaml import MAX_BYTES, MAX_PROBLEMS, Place, read
-from drorch.core.model import Json
 from hypothesis import given
 from hypothesis import strategies as st
+
+from drorch.config.yaml import MAX_BYTES, MAX_PROBLEMS, Place, read
+from drorch.core.model import Json
 
 REFUSED = [
     ("a: 1\nb: 2\na: 3\n", 3, "a", "said twice, first in line 1"),

@@ -11,12 +11,13 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
-from drorch.core.errors import Refused
-from drorch.core.repository import Snapshot, Tags
-from drorch.core.retention import Decision, Guard, Keep, Point, decide, points
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+
+from drorch.core.errors import Refused
+from drorch.core.repository import Snapshot, Tags
+from drorch.core.retention import Decision, Guard, Keep, Point, decide, points
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

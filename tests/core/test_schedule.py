@@ -1,10 +1,11 @@
 """Schedules as users write them."""
 
 import pytest
-from drorch.core.schedule import Schedule
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
+from drorch.core.schedule import Schedule
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import signal
 
 import pytest
-from drorch.core.step import RunState
 
+from drorch.core.step import RunState
 from support.hands import appending, eventually, runbook, running, touched
 from support.site import Site
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+
 from drorch.core.step import RunState
 from drorch.engine.journal import Journal, Run
 from drorch.vault.signing import Signer
-
 from support.hands import appending, eventually, runbook, running, touched
 from support.site import Site
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from drorch.core.step import RunState
 
+from drorch.core.step import RunState
 from support.site import PROJECT, MakeSite, Site
 
 RUNBOOKS = sorted(path.stem for path in (PROJECT / "runbooks").glob("*.yaml"))

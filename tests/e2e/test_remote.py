@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from drorch.core.step import RunState
 
+from drorch.core.step import RunState
 from support.postgres import Cluster
 from support.quickkey import quicken
 from support.site import PASSWORD, SHOP, Site, free_port, lay_env

@@ -7,10 +7,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from drorch.core.schedule import Schedule
-from drorch.engine.due import MISSED_SHOWN, PUNCTUAL, Due, due, next_slot, slot_id, slots, start_of
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from drorch.core.schedule import Schedule
+from drorch.engine.due import MISSED_SHOWN, PUNCTUAL, Due, due, next_slot, slot_id, slots, start_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 UTC_ZONE = ZoneInfo("UTC")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
+
 from drorch.config.inventory import Service
 from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.model import Json

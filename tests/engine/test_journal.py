@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from drorch.core.errors import NoSuchRun, SettingsError
 from drorch.core.step import RunState
 from drorch.engine.journal import Journal, Run

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from drorch.core.clock import SystemClock
 from drorch.core.errors import Busy
 from drorch.engine.lease import Leases

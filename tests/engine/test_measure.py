@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from drorch.config.inventory import Inventory
 from drorch.config.runbook import Runbook
 from drorch.core.evidence import Evidence, Failure, ProofLevel

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+
 from drorch.core.clock import Halt
 from drorch.core.errors import SecretError
 from drorch.core.host import LocalHostSpec, SshHostSpec
@@ -12,7 +13,6 @@ from drorch.core.model import Json, SecretRef
 from drorch.core.secret import Secret
 from drorch.hosts.local import LocalHost
 from drorch.hosts.ssh import SshHost
-
 from support.sshd import Sshd
 
 GRACE = 0.4

@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from drorch.core.clock import Halt
 from drorch.core.errors import HostError, Interrupted, WrongHost
 from drorch.core.host import Command, Ended
 from drorch.core.secret import Secret
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from support.processes import eventually, kill, running_with
 
 from .conftest import Machine, RealHost

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from drorch.core.clock import Halt
 from drorch.core.errors import HostError, Interrupted, Unreachable, WrongHost
 from drorch.core.host import Command, Ended, FakeHostSpec, Host

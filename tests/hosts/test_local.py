@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from drorch.core.clock import Halt
 from drorch.core.errors import HostError, Interrupted
 from drorch.core.host import Command, LocalHostSpec
 from drorch.core.secret import Secret
 from drorch.hosts.local import LocalHost
-
 from support.processes import alive, eventually, kill, running_with
 
 from .conftest import GRACE

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from drorch.hosts import shown
 from drorch.hosts.output import Sink
 from drorch.hosts.words import encoded
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+
 from drorch.core.errors import DrorchError
 from drorch.core.model import SecretRef
 from drorch.core.refs import references
 from drorch.core.route import Route
 from drorch.core.secret import Secret
 from drorch.notifiers import KINDS, AnyRoute
-from pydantic import TypeAdapter, ValidationError
 
 CANARY = "canary-4711-token"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+
 from drorch.config.inventory import Inventory
 from drorch.config.runbook import Runbook
 from drorch.core.model import Json

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+
 from drorch.config.inventory import Service
 from drorch.core.model import Json
 from drorch.core.schedule import Schedule

@@ -4,11 +4,12 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from drorch.core.step import RunState
 from drorch.reports.readiness import Readiness
 from drorch.reports.text import Span, at_most, columns, length, line, precise, render, size, to_json, width, write
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

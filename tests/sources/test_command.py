@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from drorch.core.evidence import Evidence, Failure, ProofLevel
 from drorch.core.model import SecretRef
 from drorch.core.source import Destination, Expectation, Restored, Stream
 from drorch.sources.command import Custom
-from pydantic import ValidationError
-
 from support.dumping import Known, carry, destination, dump, machine
 
 CANARY = "canary-9f4b"

@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from drorch.core.errors import Interrupted
 from drorch.core.evidence import Evidence, Failure, ProofLevel
 from drorch.core.host import Host
 from drorch.core.source import Destination, Expectation, Restored, Tree
 from drorch.sources.files import Files
-from pydantic import ValidationError
-
 from support.dumping import Cut, Known, carry, cuts, destination, machine
 
 HOSTILE = (b"-rf", b"new\nline", b"esc\x1b[2Jape", b"bad\xff\xfeutf8", b"$(touch pwned)", b"a b", b"'\"`", b"*?[x]\\")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+
 from drorch.core.errors import Interrupted
 from drorch.core.evidence import Evidence, Failure, ProofLevel
 from drorch.core.host import Host
@@ -14,8 +16,6 @@ from drorch.core.model import SecretRef
 from drorch.core.source import Destination, Expectation, Restored, Stream
 from drorch.sources import _postgres as words
 from drorch.sources.postgres import Postgres
-from pydantic import ValidationError
-
 from support.dumping import Cut, Known, carry, cuts, destination, dump, machine
 from support.postgres import LOCKED, Cluster
 

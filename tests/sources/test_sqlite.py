@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from drorch.core.errors import Interrupted
 from drorch.core.evidence import Evidence, Failure, ProofLevel
 from drorch.core.host import Host
 from drorch.core.source import Destination, Expectation, Restored, Stream
 from drorch.sources.sqlite import Sqlite
-
 from support.dumping import Cut, Known, carry, cuts, destination, dump, machine
 
 NAMES = ("shop.db", "-rf", "new\nline.db", "per%20cent?mode=rwc#x.db", "a b'\".db", "database")

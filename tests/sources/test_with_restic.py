@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, ProofLevel
 from drorch.core.host import Host
@@ -20,7 +21,6 @@ from drorch.sources.command import Custom
 from drorch.sources.files import Files
 from drorch.sources.postgres import Postgres
 from drorch.sources.sqlite import Sqlite
-
 from support.dumping import Known, destination, machine
 from support.postgres import Cluster
 

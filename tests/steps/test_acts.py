@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
+
 from drorch.core.evidence import Evidence, Failure, ProofLevel
 from drorch.core.host import LocalHostSpec
 from drorch.core.model import Json
@@ -17,8 +19,6 @@ from drorch.steps import AnyStep
 from drorch.steps import _processes as processes
 from drorch.steps._folder import run_folder
 from drorch.steps.cleanup import Cleanup
-from pydantic import TypeAdapter
-
 from support.processes import alive, eventually, kill
 from support.tools import START, World
 from support.web import Web

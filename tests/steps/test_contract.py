@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
+
 from drorch.core.errors import Interrupted
 from drorch.core.evidence import Evidence, Failure
 from drorch.core.model import Json
@@ -22,8 +24,6 @@ from drorch.sources.command import Custom
 from drorch.sources.files import Files
 from drorch.steps import KINDS, AnyStep
 from drorch.steps import _processes as processes
-from pydantic import TypeAdapter
-
 from support.tools import CANARY, START, Cut, World, step_name, words_of
 from support.web import Web
 

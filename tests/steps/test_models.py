@@ -1,11 +1,12 @@
 """What a runbook may and may not say, kind by kind."""
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
+
 from drorch.core.model import Json
 from drorch.core.step import Step
 from drorch.steps import AnyStep
 from drorch.steps.check import parts_of
-from pydantic import TypeAdapter, ValidationError
 
 ADAPTER: TypeAdapter[Step] = TypeAdapter(AnyStep)
 

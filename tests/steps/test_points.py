@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from drorch.core.errors import DrorchError
 from drorch.core.model import SecretRef
 from drorch.core.repository import RepositorySpec, Snapshot, Tags

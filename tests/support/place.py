@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from drorch.config.load import load
 from drorch.core.clock import SystemClock
 from drorch.core.exits import Exit

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drorch.engine.journal import Journal, Record, Run
 
+from drorch.engine.journal import Journal, Record, Run
 from support.quickkey import quicken
 
 PROJECT = Path(__file__).resolve().parent.parent.parent

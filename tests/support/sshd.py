@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from drorch.core.host import SshHostSpec
 
+from drorch.core.host import SshHostSpec
 from support.processes import children, eventually, kill
 
 _CONFIG = """\

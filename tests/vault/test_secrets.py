@@ -12,6 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
 from drorch.core.clock import Halt
 from drorch.core.errors import SecretError
 from drorch.core.host import Command, Completed, Ended, Host, LineSink, LocalHostSpec
@@ -20,9 +24,6 @@ from drorch.core.secret import SecretSpec
 from drorch.hosts import open_host
 from drorch.vault import secrets as vault
 from drorch.vault.secrets import LIMIT, SecretStore
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import ValidationError
 
 CANARY = "canary-4711"
 

@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from drorch.core.errors import SettingsError
-from drorch.vault.signing import KEY_FILE, Signer, verify
 from hypothesis import given
 from hypothesis import strategies as st
+
+from drorch.core.errors import SettingsError
+from drorch.vault.signing import KEY_FILE, Signer, verify
 
 RFC_8032 = (
     # RFC 8032, section 7.1, test 2: public key, message, signature
