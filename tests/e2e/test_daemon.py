@@ -91,7 +91,7 @@ def test_a_stopped_daemon_stops_its_runs_and_resumes_them(shop: Site) -> None:
 def test_a_killed_daemon_leaves_a_run_that_the_next_one_finishes(shop: Site) -> None:
     """SIGKILL of the daemon loses no run, and no step with a record is done again."""
     gate = shop.folder / "gate"
-    steps = appending(shop, "first") + appending(shop, "second", f"[ -e {gate} ] || exec sleep 60")
+    steps = appending(shop, "first") + appending(shop, "second", f"until [ -e {gate} ]; do sleep 0.1; done")
     scheduled(shop, "long", steps)
     with running(shop, "daemon") as daemon:
         eventually(lambda: touched(shop, "second") == 1, "the run is in its middle", 60)
