@@ -57,7 +57,7 @@ class _Remembered:
 
 
 class Box:
-    """`engine.perform.Toolbox`: hosts and repositories, opened when first asked for, shared by all threads."""
+    """`core.step.Toolbox`: hosts and repositories, opened when first asked for, shared by all threads."""
 
     def __init__(
         self,

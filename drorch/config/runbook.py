@@ -1,9 +1,10 @@
 """A runbook's models: what is done, in which order, when."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
@@ -108,11 +109,28 @@ class Runbook(Frozen):
     on_failure: OnRunFailure | None = None
     """Whom to tell when it fails or waits for a person."""
 
-    def placed(self) -> Iterator[tuple[int, tuple[str | int, ...], Step]]:
-        """Every step with its block's number and its place in the document."""
+    def placed(self) -> Iterator["Placed"]:
+        """Every step in order, with the id under which its evidence is kept and where it stands in the document."""
+        taken: Counter[str] = Counter()
+
+        def named(block: int, path: tuple[str | int, ...], step: Step) -> Placed:
+            wanted = step.id or "-".join(word for word in (step.kind, step.subject) if word)
+            taken[wanted] += 1
+            return Placed(block, path, wanted if taken[wanted] == 1 else f"{wanted}-{taken[wanted]}", step)
+
         for block, action in enumerate(self.steps):
             if isinstance(action, Parallel):
                 for index, step in enumerate(action.parallel):
-                    yield block, ("steps", block, "parallel", index), step
+                    yield named(block, ("steps", block, "parallel", index), step)
             else:
-                yield block, ("steps", block), action
+                yield named(block, ("steps", block), action)
+
+
+class Placed(NamedTuple):
+    """A step in its runbook."""
+
+    block: int
+    """Steps of one block run side by side."""
+    path: tuple[str | int, ...]
+    id: str
+    step: Step

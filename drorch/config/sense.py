@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -80,15 +79,10 @@ def case(salvaged: Salvaged[Runbook], inventory: Inventory | None, known: Known)
     runbook = salvaged.model
     if runbook is None:
         return None
-    taken: Counter[str] = Counter()
-    last = {
-        block for block, _ in enumerate(runbook.steps) if all(s.always for b, _, s in runbook.placed() if b == block)
-    }
+    placed = tuple(runbook.placed())
+    last = {one.block for one in placed} - {one.block for one in placed if not one.step.always}
     steps = []
-    for block, path, step in runbook.placed():
-        wanted = step.id or "-".join(word for word in (step.kind, step.subject) if word)
-        taken[wanted] += 1
-        name = wanted if taken[wanted] == 1 else f"{wanted}-{taken[wanted]}"
+    for block, path, name, step in placed:
         turn = block + (_ALWAYS_LAST if block in last else 0)
         steps.append(Stands(step, path, name, turn, at(salvaged.document.data, salvaged.original(path))))
     return Case(salvaged, runbook, tuple(steps), inventory, known)
@@ -118,6 +112,12 @@ def _ids(one: Case) -> Iterator[Problem]:
 
 def _people(one: Case) -> Iterator[Problem]:
     for stands in one.steps:
+        if stands.step.always and stands.turn < _ALWAYS_LAST:
+            yield one.problem(
+                (*stands.path, "always"),
+                "the steps beside it do not run whatever happened, so neither would it",
+                "say always on all steps of the block, or take it out of the block",
+            )
         if stands.step.kind == "manual" and "parallel" in stands.path:
             yield one.problem(
                 stands.path, "a manual step cannot wait side by side with others", "put it before or after the block"

@@ -119,8 +119,54 @@ class Notifier(Protocol):
         ...
 
 
-class Tools(Protocol):
-    """What a step may use: hosts and repositories by name, time, secrets. Never the journal or the environment."""
+class Toolbox(Protocol):
+    """What all steps of a run share."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        ...
+
+    @property
+    def secrets(self) -> Secrets:
+        """Secret values by reference."""
+        ...
+
+    @property
+    def memory(self) -> Memory:
+        """What outlives the run."""
+        ...
+
+    def host(self, name: str) -> Host:
+        """A host of the scene; connections are shared."""
+        ...
+
+    def controller(self) -> Host:
+        """The machine on which drorch runs."""
+        ...
+
+    def repository(self, name: str) -> Repository:
+        """A repository of the scene."""
+        ...
+
+    def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
+        """Hold a name alone among all drorch processes of this state folder, as ``repository:nas``.
+
+        Raises:
+            Busy: another held it all that time.
+        """
+        ...
+
+    def notifier(self, name: str) -> Notifier:
+        """A route of the inventory."""
+        ...
+
+
+class Tools(Toolbox, Protocol):
+    """What a step may use: hosts and repositories by name, time, secrets. Never the journal or the environment.
+
+    No command on a host from here outlives the attempt's deadline.
+    """
 
     @property
     def scene(self) -> Scene:
@@ -146,47 +192,12 @@ class Tools(Protocol):
         ...
 
     @property
-    def clock(self) -> Clock:
-        """The time."""
-        ...
-
-    @property
     def deadline(self) -> Deadline:
-        """When this attempt must be over; commands on hosts from `host` are ended then by themselves."""
-        ...
-
-    @property
-    def secrets(self) -> Secrets:
-        """Secret values by reference."""
-        ...
-
-    @property
-    def memory(self) -> Memory:
-        """What outlives the run."""
-        ...
-
-    def host(self, name: str) -> Host:
-        """A host of the scene."""
-        ...
-
-    def controller(self) -> Host:
-        """The machine on which drorch runs."""
+        """When this attempt must be over."""
         ...
 
     def repository(self, name: str | None = None) -> Repository:
         """A repository of the scene; the service's own unless named."""
-        ...
-
-    def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
-        """Hold a name alone among all drorch processes of this state folder, as ``repository:nas``.
-
-        Raises:
-            Busy: another held it all that time.
-        """
-        ...
-
-    def notifier(self, name: str) -> Notifier:
-        """A route of the inventory."""
         ...
 
     def progress(self, progress: Progress) -> None:

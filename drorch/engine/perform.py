@@ -17,54 +17,11 @@ from drorch.core.host import OUTPUT_LIMIT, Command, Completed, Host, Identity, L
 from drorch.core.repository import Repository
 from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
-from drorch.core.step import Memory, Notifier
+from drorch.core.step import Memory, Notifier, Toolbox
 from drorch.engine.interpret import Attempt
 from drorch.engine.plan import Plan, PlannedStep
 
 log = logging.getLogger(__name__)
-
-
-class Toolbox(Protocol):
-    """What a run's steps share; made by the composition root."""
-
-    @property
-    def clock(self) -> Clock:
-        """The time."""
-        ...
-
-    @property
-    def secrets(self) -> Secrets:
-        """Secret values."""
-        ...
-
-    @property
-    def memory(self) -> Memory:
-        """What outlives the run."""
-        ...
-
-    def host(self, name: str) -> Host:
-        """A host by name; connections are shared by all steps."""
-        ...
-
-    def controller(self) -> Host:
-        """The machine on which drorch runs."""
-        ...
-
-    def repository(self, name: str) -> Repository:
-        """A repository by name."""
-        ...
-
-    def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
-        """Hold a name alone."""
-        ...
-
-    def notifier(self, name: str) -> Notifier:
-        """A route by name."""
-        ...
-
-    def close(self) -> None:
-        """Give everything back."""
-        ...
 
 
 class Watcher(Protocol):

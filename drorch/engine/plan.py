@@ -9,12 +9,13 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import groupby
 from typing import Literal
 
 from pydantic import Field
 
 from drorch.config.inventory import AnyHostSpec, Inventory, Service
-from drorch.config.runbook import Action, Parallel, Runbook
+from drorch.config.runbook import Runbook
 from drorch.core.errors import Refused
 from drorch.core.host import LocalHostSpec
 from drorch.core.model import Frozen, Name
@@ -132,7 +133,7 @@ def make_plan(
     service = inventory.services[runbook.service]
     if runbook.kind == "drill":
         target = _standby(inventory, service, runbook, target)
-    named = list(_with_ids(runbook.steps))
+    named = list(_blocks(runbook))
     blocks = [block for block in named if not _is_afterwards(block)]
     afterwards = [planned for block in named if _is_afterwards(block) for planned in block.steps]
     if runbook.kind == "drill" and not any(isinstance(planned.step, Cleanup) for planned in afterwards):
@@ -179,17 +180,9 @@ def _is_afterwards(block: Block) -> bool:
     return all(planned.step.always for planned in block.steps)
 
 
-def _with_ids(actions: tuple[Action, ...]) -> Iterator[Block]:
-    taken: dict[str, int] = {}
-
-    def named(step: Step) -> PlannedStep:
-        wanted = step.id or "-".join(word for word in (step.kind, step.subject) if word)
-        taken[wanted] = taken.get(wanted, 0) + 1
-        return PlannedStep(id=wanted if taken[wanted] == 1 else f"{wanted}-{taken[wanted]}", step=step)
-
-    for action in actions:
-        steps = action.parallel if isinstance(action, Parallel) else (action,)
-        yield Block(steps=tuple(named(step) for step in steps))
+def _blocks(runbook: Runbook) -> Iterator[Block]:
+    for _, placed in groupby(runbook.placed(), key=lambda placed: placed.block):
+        yield Block(steps=tuple(PlannedStep(id=one.id, step=one.step) for one in placed))
 
 
 class _Used:

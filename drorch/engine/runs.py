@@ -15,12 +15,12 @@ from drorch.core.errors import DrorchError, RunError
 from drorch.core.evidence import Evidence, ProofLevel
 from drorch.core.model import Json
 from drorch.core.scene import RunFacts
-from drorch.core.step import RunState
+from drorch.core.step import RunState, Toolbox
 from drorch.engine.interpret import Answer, Attempt, Ending
 from drorch.engine.journal import Journal, Run
 from drorch.engine.lease import Leases
 from drorch.engine.measure import measure
-from drorch.engine.perform import Performer, Toolbox, Watcher
+from drorch.engine.perform import Performer, Watcher
 from drorch.engine.plan import Plan
 
 STOP_PATIENCE = 90.0

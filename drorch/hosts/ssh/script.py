@@ -55,16 +55,17 @@ def order(argv: tuple[str, ...], env: Mapping[str, str], *, cwd: str | None, tim
 
 def ending(group: int, grace: float) -> bytes:
     """The line that ends a process group: asks, waits until it is gone, then insists. Exit code 0: it is gone."""
+    # A server may start shells without a group of their own: then the shell itself is all that can be reached.
     # Dead processes that nobody has reaped yet are still found by kill; their state tells them.
     living = (
         f"living() {{ command -v awk >/dev/null || {{ kill -s 0 -- -{group}; return; }}; "
-        'cat /proc/[0-9]*/stat | awk "{ sub(/^.*[)] /, \\"\\"); '
-        f'if (\\$3 == {group} && \\$1 ~ /[^ZX]/) found = 1 }} END {{ exit 1 - found }}"; }}'
+        'cat /proc/[0-9]*/stat | awk "{ pid = \\$1; sub(/^.*[)] /, \\"\\"); '
+        f'if ((pid == {group} || \\$3 == {group}) && \\$1 ~ /[^ZX]/) found = 1 }} END {{ exit 1 - found }}"; }}'
     )
     script = (
-        f"{living}; kill -s TERM -- -{group}; i=0; "
+        f"{living}; kill -s TERM -- -{group} || kill -s TERM {group}; i=0; "
         f"while living; do i=$((i+1)); [ $i -gt {math.ceil(grace * 10)} ] && break; sleep 0.1; done; "
-        f"kill -s KILL -- -{group}; i=0; "
+        f"kill -s KILL -- -{group} || kill -s KILL {group}; i=0; "
         "while living; do i=$((i+1)); [ $i -gt 20 ] && exit 1; sleep 0.1; done; exit 0"
     )
     return f"exec /bin/sh -c '({script}) 2>/dev/null'".encode()
