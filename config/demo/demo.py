@@ -131,7 +131,7 @@ def play(demo: Demo) -> None:
   {shown}/vault                 the encrypted repository
 
   export {" ".join(f"{name}={value}" for name, value in demo.settings.items())}
-  export PATH={DRORCH.parent}:$PATH
+  export PATH={DRORCH.parent}:{REPOSITORY / ".tools" / "bin"}:$PATH
   drorch runs                 every run so far
   drorch plan shop-drill      each step and command of the drill, without doing any
   drorch show RUN             a run's evidence, with an id that `drorch runs` gives""")
