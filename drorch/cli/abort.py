@@ -4,6 +4,7 @@ import click
 
 from drorch.cli.execution import execute
 from drorch.cli.main import app
+from drorch.cli.reading import find_run
 from drorch.core.errors import RunError
 from drorch.core.exits import Exit
 from drorch.engine.interpret import Answer
@@ -17,7 +18,7 @@ from drorch.engine.runs import STOP_PATIENCE, operator
 def command(run: str, note: str, *, as_json: bool) -> Exit:
     """End RUN: nothing more of it is begun, but its clean-up happens."""
     drorch = app()
-    stands = drorch.journal.run(run)
+    stands = find_run(drorch, run)
     if stands.state.final:
         raise RunError(f"{stands.id} is over: {stands.state}", hint=f"drorch show {stands.id}")
     drorch.leases.ask_to_stop(f"run:{stands.id}", wait=STOP_PATIENCE + 10)

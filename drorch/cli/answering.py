@@ -4,6 +4,7 @@ import click
 
 from drorch.cli.execution import execute
 from drorch.cli.main import app, say_json
+from drorch.cli.reading import find_run
 from drorch.core.exits import Exit
 from drorch.engine.interpret import Answer, Verb
 from drorch.engine.runs import operator
@@ -18,7 +19,7 @@ def answering(verb: Verb, words: str) -> click.Command:
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     def command(run: str, note: str, *, as_json: bool) -> Exit:
         drorch = app()
-        stands = drorch.journal.run(run)
+        stands = find_run(drorch, run)
         answer = Answer(verb=verb, by=operator(), note=note)
         drorch.runs.waits_for(stands, verb)
         if not drorch.runs.alive(stands):

@@ -4,6 +4,7 @@ import click
 
 from drorch.cli.execution import execute
 from drorch.cli.main import app
+from drorch.cli.reading import find_run
 from drorch.core.exits import Exit
 
 
@@ -13,4 +14,4 @@ from drorch.core.exits import Exit
 def command(run: str, *, as_json: bool) -> Exit:
     """Go on with RUN where its records end."""
     drorch = app()
-    return execute(drorch, drorch.journal.run(run), as_json=as_json)
+    return execute(drorch, find_run(drorch, run), as_json=as_json)

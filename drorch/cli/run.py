@@ -6,7 +6,7 @@ import click
 
 from drorch.cli.execution import start
 from drorch.cli.main import app
-from drorch.core.errors import RunError
+from drorch.core.errors import UnknownName
 from drorch.core.exits import Exit
 from drorch.engine.plan import make_plan
 
@@ -23,6 +23,6 @@ def command(runbook: str, standby: str | None, snapshot: str | None, slot: str |
     documents = drorch.documents
     if runbook not in documents.runbooks:
         known = ", ".join(sorted(documents.runbooks)) or "none"
-        raise RunError(f"no runbook {runbook}", hint=f"there is {known}")
+        raise UnknownName(f"no runbook {runbook}", hint=f"there is {known}")
     plan = make_plan(documents.inventory, documents.runbooks[runbook], target=standby, snapshot=snapshot)
     return start(drorch, plan, slot=datetime.fromisoformat(slot) if slot else None, as_json=as_json)

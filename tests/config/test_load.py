@@ -143,6 +143,10 @@ RUNBOOKS: dict[str, tuple[str, list[Expected]]] = {
         MAINTENANCE + "steps:\n  - {kind: backup, source: media}\n  - {kind: wait, id: backup-media, for: 1s}\n",
         [(6, "steps.1.id", "another step is called backup-media", "another id")],
     ),
+    "always beside steps that may not run": (
+        MAINTENANCE + "steps:\n  - parallel:\n      - {kind: wait, for: 1s, always: true}\n      - {kind: wait, for: 2s}\n",
+        [(6, "steps.0.parallel.0.always", "neither would it", "all steps of the block")],
+    ),
     "a person in parallel": (
         MAINTENANCE + "steps:\n  - parallel:\n      - {kind: manual, instructions: x}\n      - {kind: wait, for: 1s}\n",
         [(6, "steps.0.parallel.0", "manual step cannot wait", "before or after")],
