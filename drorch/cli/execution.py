@@ -154,9 +154,9 @@ def _words(plan: Plan, run: Run, result: Result) -> list[str]:
 def _ending(plan: Plan, run: Run, ending: Ending) -> list[str]:
     took = seconds((run.ended - run.started).total_seconds()) if run.ended else "?"
     lines = [f"{run.id} {ending.state.value.replace('_', ' ')} after {took}"]
-    lines.extend(f"  exception: {printable(text)}" for text in ending.exceptions[:10])
+    lines.extend(f"  also: {printable(text)}" for text in ending.exceptions[:10])
     if len(ending.exceptions) > 10:  # noqa: PLR2004 - as many as are shown
-        lines.append(f"  and {len(ending.exceptions) - 10} more exceptions")
+        lines.append(f"  and {len(ending.exceptions) - 10} more")
     if not ending.state.good:
         lines.append(f"  {printable(ending.why)}")
         if ending.hint:

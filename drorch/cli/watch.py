@@ -7,7 +7,8 @@ every 10 s; what comes from hosts is made printable first.
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -144,12 +145,11 @@ class Bars:
             task = self._tasks.pop(planned.id, None)
         if task is not None:
             self._bars.remove_task(task)
+        from rich.text import Text  # noqa: PLC0415 - terminals only
+
         mark, colour = _MARKS[attempt.state]
         first, *rest = ended(planned, attempt)
-        self._console.print(f"[{colour}]{mark}[/]", end="", highlight=False)
-        self._console.print(first.removeprefix(mark), markup=False)
-        for line in rest:
-            self._console.print(line, markup=False)
+        self._console.print(Text.assemble((mark, colour), first.removeprefix(mark), *(f"\n{line}" for line in rest)))
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -170,27 +170,6 @@ def ended(planned: PlannedStep, attempt: Attempt) -> list[str]:
     if failure.hint:
         lines.append(f"    what to do: {printable(failure.hint)}")
     return lines
-
-
-def brief(evidence: Evidence) -> str:
-    """The facts that a person looks for first."""
-    facts = evidence.facts
-    words = []
-    if "snapshot" in facts:
-        words.append(f"snapshot {str(facts['snapshot'])[:8]}")
-    for key in ("bytes", "bytes_processed"):
-        if isinstance(facts.get(key), int):
-            words.append(size(facts[key]))
-            break
-    if isinstance(facts.get("files"), int):
-        words.append(f"{facts['files']} files")
-    if isinstance(facts.get("tables"), dict):
-        words.append(f"{len(facts['tables'])} tables")
-    if evidence.level:
-        words.append(f"→ {evidence.level}")
-    if evidence.exceptions:
-        words.append(f"{len(evidence.exceptions)} exceptions, the first: {printable(evidence.exceptions[0])}")
-    return ", ".join(words)
 
 
 def amount(progress: Progress) -> str:
@@ -218,3 +197,31 @@ def seconds(length: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+_SAID: tuple[tuple[str, type | tuple[type, ...], Callable[[Any], str]], ...] = (
+    ("snapshot", str, lambda value: f"snapshot {value[:8]}"),
+    ("bytes", int, size),
+    ("files", int, lambda value: f"{value} files"),
+    ("tables", dict, lambda value: f"{len(value)} tables"),
+    ("kept_points", int, lambda value: f"{value} recovery points kept"),
+    ("removed_snapshots", int, lambda value: f"{value} snapshots removed"),
+    ("coverage_percent", (int, float), lambda value: f"{value:.0f} % of the bytes read so far"),
+    ("status", int, lambda value: f"status {value}"),
+    ("latency_ms", (int, float), lambda value: f"{value:.0f} ms"),
+    ("pid", int, lambda value: f"process {value}"),
+    ("exit_code", int, lambda value: f"exit code {value}"),
+    ("left", int, lambda value: f"{value or 'nothing'} left"),
+    ("confirmed_by", str, lambda value: f"confirmed by {printable(value)}"),
+)
+"""The facts that a person looks for first: name, type, words."""
+
+
+def brief(evidence: Evidence) -> str:
+    """The facts that a person looks for first."""
+    words = [say(evidence.facts[name]) for name, kind, say in _SAID if isinstance(evidence.facts.get(name), kind)]
+    if evidence.level:
+        words.append(f"→ {evidence.level}")
+    if evidence.exceptions:
+        words.append(f"{len(evidence.exceptions)} exceptions, the first: {printable(evidence.exceptions[0])}")
+    return ", ".join(words)
