@@ -112,10 +112,18 @@ def complaints(stderr: bytes) -> tuple[str, ...]:
 
 
 def reason(stderr: bytes) -> str:
-    """Why it ended as it did: its own closing reason, and else the last lines it wrote."""
+    """Why it ended as it did: its own closing reason, with the first error where that only counts them, and else the
+    last lines it wrote."""
     lines = [line for line in map(read_line, stderr.splitlines()) if isinstance(line, Text | Trouble)]
     fatal = [line.text for line in lines if isinstance(line, Trouble) and line.fatal]
-    return (fatal[-1] if fatal else "; ".join(line.text for line in lines[-3:]))[:2000]
+    if not fatal:
+        return "; ".join(line.text for line in lines[-3:])[:2000]
+    first = next((line.text for line in lines if isinstance(line, Trouble) and not line.fatal), "")
+    return (f"{fatal[-1]}, the first: {first}" if first and _COUNTED.search(fatal[-1]) else fatal[-1])[:2000]
+
+
+_COUNTED = re.compile(r"There were \d+ errors")
+"""A closing reason that is none: what happened stands in the errors before."""
 
 
 def failure(end: Completed, what: str, repository: str) -> DrorchError:
@@ -166,7 +174,14 @@ def _hint(why: str) -> str:
         return "free space there"
     if "permission denied" in why:
         return "give the user that runs restic access there"
+    if _DAMAGED.search(why):
+        return RESCUE
     return ""
+
+
+RESCUE = "keep every copy of it, back up to another repository now, and see `restic repair`"
+"""What to do about a damaged repository."""
+_DAMAGED = re.compile(r"ciphertext verification failed|wrong data returned|invalid data returned|invalid hash")
 
 
 _TRANSIENT = re.compile(
@@ -287,16 +302,24 @@ def _seconds_between(start: str, end: str) -> float:
         return 0.0
 
 
-def damage(stdout: bytes, stderr: bytes) -> tuple[str, ...]:
-    """What `restic check` found wrong; empty for nothing."""
-    found = list(complaints(stderr))
-    for line in map(read_line, stdout.splitlines()):
+def damage(end: Completed) -> tuple[str, ...]:
+    """What a `restic check` that failed found wrong with the repository; empty when it says nothing of the kind.
+
+    Restic counts a storage that does not answer among its errors too. That is no damage, unless it names a pack.
+    """
+    if _DAMAGED not in reason(end.stderr):
+        return ()
+    found = list(complaints(end.stderr))
+    packs: list[str] = []
+    for line in map(read_line, end.stdout.splitlines()):
         if isinstance(line, Summary):
-            packs = line.fields.get("broken_packs") or ()
-            found = [f"pack {pack} is damaged" for pack in packs] + found
-            if _int(line.fields, "num_errors") and not found:
-                found = [f"{_int(line.fields, 'num_errors')} errors"]
-    return tuple(found)
+            packs = [f"pack {pack} is damaged" for pack in line.fields.get("broken_packs") or ()]
+    if not packs and any(map(_transient, found)):
+        return ()
+    return (*packs, *found) or ("it does not say what",)
+
+
+_DAMAGED = "repository contains errors"
 
 
 def sound(stdout: bytes, version: Version) -> bool:
