@@ -43,19 +43,19 @@ lab:  ## The disaster lab (not there yet)
 
 .PHONY: setup
 setup:  ## Make .venv with drorch and what its checks and tests need
-	@scripts/setup
+	@.ci/setup
 
 .PHONY: tools
 tools: setup  ## See to a restic that is new enough, in .tools/bin
-	@scripts/tools
+	@.ci/tools
 
 .PHONY: packages
 packages:  ## Install the Debian packages that tests use (as root), or say what is missing
-	@scripts/packages openssh-server postgresql
+	@.ci/packages openssh-server postgresql
 
 .PHONY: constraints
 constraints: setup  ## Pin in constraints.txt what .venv holds now
-	@scripts/constraints
+	@.ci/constraints
 
 .PHONY: clean
 clean:  ## Remove everything that make made, .venv and .tools included
