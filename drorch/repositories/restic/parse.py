@@ -113,7 +113,8 @@ def complaints(stderr: bytes) -> tuple[str, ...]:
 
 def reason(stderr: bytes) -> str:
     """Why it ended as it did: its own closing reason, with the first error where that only counts them, and else the
-    last lines it wrote."""
+    last lines it wrote.
+    """
     lines = [line for line in map(read_line, stderr.splitlines()) if isinstance(line, Text | Trouble)]
     fatal = [line.text for line in lines if isinstance(line, Trouble) and line.fatal]
     if not fatal:
@@ -174,14 +175,14 @@ def _hint(why: str) -> str:
         return "free space there"
     if "permission denied" in why:
         return "give the user that runs restic access there"
-    if _DAMAGED.search(why):
+    if _ROT.search(why):
         return RESCUE
     return ""
 
 
 RESCUE = "keep every copy of it, back up to another repository now, and see `restic repair`"
 """What to do about a damaged repository."""
-_DAMAGED = re.compile(r"ciphertext verification failed|wrong data returned|invalid data returned|invalid hash")
+_ROT = re.compile(r"ciphertext verification failed|wrong data returned|invalid data returned|invalid hash")
 
 
 _TRANSIENT = re.compile(
