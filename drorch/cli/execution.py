@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from contextlib import suppress
 from datetime import datetime
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 
 from drorch.cli.main import say_json
 from drorch.cli.watch import Bars, seconds, watcher
+from drorch.core.errors import SettingsError
 from drorch.core.exits import Exit, of_state
 from drorch.core.host import printable
 from drorch.core.step import RunState
@@ -112,8 +114,10 @@ def _asked(waiting: Waiting) -> Answer | None:
 
 
 def _conclude(app: "App", plan: Plan, run: Run, result: Result, *, as_json: bool) -> Exit:
-    stands = app.journal.run(run.id)
-    code = Exit.INTERRUPTED if isinstance(result, Stopped) else of_state(result.state)
+    stands = run
+    with suppress(SettingsError):  # such as a full disk: then the run was stopped, and that must still be told
+        stands = app.journal.run(run.id)
+    code = _code(result)
     if as_json:
         say_json(
             {
@@ -135,11 +139,18 @@ def _conclude(app: "App", plan: Plan, run: Run, result: Result, *, as_json: bool
     return code
 
 
+def _code(result: Result) -> Exit:
+    if isinstance(result, Stopped):
+        return Exit.INTERRUPTED if result.asked else Exit.FAILED
+    return of_state(result.state)
+
+
 def _words(plan: Plan, run: Run, result: Result) -> list[str]:
     if isinstance(result, Stopped):
-        why = f": {result.why}" if result.why else ""
+        why = f": {printable(result.why)}" if result.why else ""
         return [
             f"{run.id} was stopped{why}",
+            *([f"  what to do: {printable(result.hint)}"] if result.hint else []),
             f"  to go on: drorch resume {run.id}",
             f"  to end it: drorch abort {run.id}",
         ]

@@ -24,7 +24,7 @@ from typing import Any, cast
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetWorkflowID
 
 from drorch.core.clock import Halt
-from drorch.core.errors import Interrupted, RunError
+from drorch.core.errors import DrorchError, Interrupted, RunError, SettingsError
 from drorch.core.evidence import Evidence
 from drorch.core.model import Json
 from drorch.engine.interpret import Answer, Attempt, Ending, Story, attempts, interpret
@@ -110,9 +110,22 @@ def _resumable(act: Callable[[_Execution], Json]) -> Json:
         execution.over(broken=stop)
         raise
     except Exception as error:
-        log.exception("the engine stopped")
-        execution.over(broken=error)
-        raise _Stranded(str(error)) from error
+        cause = _translated(error)
+        if not isinstance(cause, DrorchError):
+            log.exception("the engine stopped")
+        execution.over(broken=cause)
+        raise _Stranded(str(cause)) from error
+
+
+def _translated(error: Exception) -> Exception:
+    """The error as drorch's own where it is the database's; what the library says of it repeats whole statements."""
+    cause: BaseException | None = getattr(error, "orig", None)
+    if isinstance(error, DrorchError) or cause is None:
+        return error
+    return SettingsError(
+        f"the engine's database cannot be used: {cause}",
+        hint="check the state folder's free space, or the database server",
+    )
 
 
 @DBOS.workflow(name="run")

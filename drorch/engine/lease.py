@@ -33,13 +33,15 @@ class Leases:
 
         Raises:
             Busy: another process, or another thread of this one, held it all that time.
+            SettingsError: the state folder cannot be written.
         """
-        path = self._path(name)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with _usable(self._folder):
+            file = os.open(self._path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._lock(file, name, wait)
-            os.ftruncate(file, 0)
-            os.pwrite(file, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
+            with _usable(self._folder):
+                os.ftruncate(file, 0)
+                os.pwrite(file, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
             yield
         finally:
             os.close(file)
@@ -101,3 +103,15 @@ class Leases:
     def _path(self, name: str) -> Path:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder / slug(name)
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Tell a folder that cannot be written (a full disk, another user's) from a defect."""
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(
+            f"the state folder {folder.parent} cannot be used: {error.strerror}",
+            hint="check its owner, free space and file system",
+        ) from error

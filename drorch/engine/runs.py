@@ -73,6 +73,9 @@ class Stopped:
 
     run: str
     why: str = ""
+    hint: str = ""
+    asked: bool = True
+    """Whether somebody asked for it; else the engine failed."""
 
 
 Result = Ending | Waiting | Stopped
@@ -268,9 +271,14 @@ class Runs:
         if engine.ending is not None:
             return engine.ending
         broken = engine.broken
-        if isinstance(broken, DrorchError):
+        if isinstance(broken, RunError):
             raise broken
-        return Stopped(run.id, "" if halt.requested or broken is None else str(broken))
+        asked = halt.requested
+        engine.stop(halt, patience=STOP_PATIENCE)
+        if asked or broken is None:
+            return Stopped(run.id)
+        hint = broken.hint if isinstance(broken, DrorchError) else ""
+        return Stopped(run.id, broken.message if isinstance(broken, DrorchError) else str(broken), hint, asked=False)
 
     def answer(self, run: Run, answer: Answer) -> Waiting:
         """Answer a waiting run that another process has open; it goes on there.
