@@ -6,6 +6,7 @@ pytest_plugins: list[str] = [
     "support.postgres",
     "support.web",
     "support.restic",
+    "support.vaults",
     "support.site",
     "support.place",
 ]

@@ -12,6 +12,7 @@
     │   ├── RepositoryMissing   there is no repository there (never a reason to create one)
     │   ├── RepositoryLocked    another process holds it; a retry may help
     │   ├── WrongPassword       the password opens no key
+    │   ├── StreamFailed        the command whose output was to be stored failed or gave nothing
     │   └── ResticUnusable      no restic, or one too old
     ├── RunError                a run cannot be started, found, resumed or answered
     │   ├── Busy                another process works on it
@@ -112,6 +113,15 @@ class RepositoryLocked(RepositoryError):
 
 class WrongPassword(RepositoryError):
     """The password opens no key."""
+
+
+class StreamFailed(RepositoryError):
+    """The command whose output was to be stored failed or gave nothing; no snapshot was kept."""
+
+    def __init__(self, message: str, *, errors: str, hint: str = "", retryable: bool | None = None) -> None:
+        super().__init__(message, hint=hint, retryable=retryable)
+        self.errors = errors
+        """What the command wrote to its standard error: printable, its end."""
 
 
 class ResticUnusable(RepositoryError):

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from drorch.core.evidence import Evidence, Outcome, ProofLevel
+from drorch.core.errors import StreamFailed
+from drorch.core.evidence import Evidence, Failure, Outcome, ProofLevel
 from drorch.core.model import RepositoryName, SourceName
 from drorch.core.repository import BackedUp, Tags
 from drorch.core.scene import Scene
@@ -56,11 +57,15 @@ class Backup(Step):
         identity = host.identity()
         taken: dict[str, BackedUp] = {}
         exceptions: list[str] = []
-        for part in scene.sources[self.source].parts():
+        source = scene.sources[self.source]
+        for part in source.parts():
             tags = _tags(scene, self.source, part, tools.run.id, tools.run.plan)
-            done = repository.backup(
-                host, part, tags, time=tools.run.started, progress=tools.progress, repeated=tools.repeated
-            )
+            try:
+                done = repository.backup(
+                    host, part, tags, time=tools.run.started, progress=tools.progress, repeated=tools.repeated
+                )
+            except StreamFailed as error:
+                return Failure(why=error.message, hint=source.remedy(error.errors) or error.hint)
             taken[part.name] = done
             exceptions += (f"{part.name}: {line}" for line in done.unreadable)
             if isinstance(part, Tree) and done.files == 0:

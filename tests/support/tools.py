@@ -1,6 +1,6 @@
 """A small world in which steps are performed: two machines that are folders, a repository, a clock that is told.
 
-Hosts are real, so are the sources and the secrets; the repository is a shelf in memory. A `Cut` stops the world
+Hosts are real, so are the sources and the secrets; the repository is in memory. A `Cut` stops the world
 after its n-th effect, as a kill between an effect and its record does.
 """
 
@@ -22,8 +22,8 @@ from drorch.core.secret import Secrets, SecretSpec
 from drorch.core.source import Source
 from drorch.core.step import Earlier, Memory, Notifier, Step
 from drorch.hosts.local import LocalHost
+from drorch.repositories.memory import MemoryRepository
 from drorch.vault.secrets import SecretStore
-from support.shelf import Shelf
 
 CANARY = "canary-5d41402a-do-not-show"
 """The value of the secret ``canary``."""
@@ -122,7 +122,7 @@ class World:
             self.hosts[name] = LocalHost(name, LocalHostSpec(home=str(root / name)), halt=self.halt)
         self.at = LocalHost("controller", LocalHostSpec(), halt=self.halt)
         self.secrets: Secrets = SecretStore({"canary": SecretSpec(env="CANARY")}, self.at, {"CANARY": CANARY})
-        self.repositories: dict[str, Repository] = {"nas": Shelf("nas")}
+        self.repositories: dict[str, Repository] = {"nas": MemoryRepository("nas")}
         self.repositories["nas"].create(self.at)
         self.values: dict[str, Json] = {}
         self.held: set[str] = set()

@@ -65,6 +65,7 @@ class Reach:
         controller: Host,
         state: Path,
         hosts: Mapping[str, HostSpec],
+        first_wait: str,
         lock_wait: str,
     ) -> None:
         foreign = spec.url.split(":", 1)[0]
@@ -79,6 +80,7 @@ class Reach:
         """Name and address, for messages."""
         self._state = state
         self._hosts = hosts
+        self._first_wait = first_wait
         self._lock_wait = lock_wait
         self._sites: dict[str, Site] = {}
         self._site_locks: dict[str, threading.Lock] = {}
@@ -138,7 +140,12 @@ class Reach:
         site = self.site(at)
         with self._open(at) as place:
             env = self._environment(site, place, extra or {}, what)
-            common = Common(site.restic.program, options=argv.extended(self.spec.url), version=site.restic.version)
+            common = Common(
+                site.restic.program,
+                retry_lock=self._first_wait,
+                options=argv.extended(self.spec.url),
+                version=site.restic.version,
+            )
 
             def run(words: tuple[str, ...]) -> Completed:
                 return at.run(Command(words, env=env, output_limit=DOCUMENT_LIMIT), on_line=on_line)

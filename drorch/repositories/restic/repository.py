@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from drorch.core.errors import HostError, RepositoryError, Unreachable
+from drorch.core.errors import HostError, RepositoryError, StreamFailed
 from drorch.core.evidence import Progress
 from drorch.core.host import Command, Completed, Host, HostSpec
 from drorch.core.model import SecretRef
@@ -44,6 +44,7 @@ class ResticRepository:
         controller: Host,
         state: Path,
         hosts: Mapping[str, HostSpec] | None = None,
+        first_wait: str = argv.FIRST_LOCK_WAIT,
         lock_wait: str = LOCK_WAIT,
     ) -> None:
         self._name = name
@@ -54,6 +55,7 @@ class ResticRepository:
             controller=controller,
             state=state,
             hosts=hosts or {},
+            first_wait=first_wait,
             lock_wait=lock_wait,
         )
 
@@ -128,14 +130,16 @@ class ResticRepository:
         if facts is not None:
             # restic 0.19 keeps a snapshot without the file when the command gives nothing and succeeds.
             left = self._take_back(at, facts.snapshot)
-            raise RepositoryError(
+            raise StreamFailed(
                 f"{what}: `{part.argv[0]}` gave no data{': ' if why.said else ''}{why.said}",
+                errors=why.said,
                 hint=left or "no snapshot was kept; run the command by hand on that host",
             )
         if why.failed:
-            raise RepositoryError(
+            raise StreamFailed(
                 f"{what}: `{part.argv[0]}` failed, so no snapshot was taken: {why.failed}"
                 f"{': ' if why.said else ''}{why.said}",
+                errors=why.said,
                 hint="run the command by hand on that host",
             )
         raise parse.failure(end, what, self._reach.shown)
@@ -210,11 +214,16 @@ class ResticRepository:
     def _make_room(self, at: Host, snapshot: Snapshot, into: str, what: str) -> None:
         """Make the directory, or take over what a former attempt at the same snapshot left in it."""
         marker = f"{into}.snapshot"
+        began = _began(at, marker)
+        if began is not None and not re.fullmatch(r"[0-9a-f]{64}", began):
+            raise RepositoryError(
+                f"{what}: {marker} is in the way, where drorch notes what it restores", hint="restore to another place"
+            )
         there = at.run(Command(("find", into, "-maxdepth", "1", "-printf", "%d%y\\n")))
         lines = there.text.split()
         if there.ok and lines[:1] != ["0d"]:
             raise RepositoryError(f"{what}: {into} is there and is no directory", hint="restore to a fresh place")
-        if there.ok and len(lines) > 1 and _read(at, marker) != snapshot.id:
+        if there.ok and len(lines) > 1 and began != snapshot.id:
             raise RepositoryError(
                 f"{what}: {into} is not empty", hint="restore to a fresh place, or remove it if nobody needs it"
             )
@@ -245,11 +254,11 @@ class ResticRepository:
         """Check the structure and, with ``(n, t)``, read the n-th of t equal parts of the packs."""
         what = f"check of {self._name}"
         end = self._reach.execute(at, lambda common: argv.check(common, subset), what, good=tuple(range(256)))
-        damage = parse.damage(end.stdout, end.stderr) if end.exit_code in {0, 1} else ()
-        if end.exit_code == 1 and damage:
+        damage = parse.damage(end) if end.exit_code == 1 else ()
+        if damage:
             raise RepositoryError(
                 f"{what}: the repository is damaged: {'; '.join(damage[:3])}",
-                hint="keep every copy of it, back up to another repository now, and see `restic repair`",
+                hint=parse.RESCUE,
             )
         if end.exit_code != parse.OK:
             raise parse.failure(end, what, self._reach.shown)
@@ -304,13 +313,10 @@ def _unreadable(end: Completed) -> tuple[str, ...]:
     return tuple(line for line in found if line.endswith(_SKIPPED))
 
 
-def _read(at: Host, path: str) -> str | None:
-    try:
-        return at.get(path, limit=1024).decode("ascii", "replace").strip()
-    except Unreachable:
-        raise
-    except HostError:
-        return None
+def _began(at: Host, marker: str) -> str | None:
+    """What the marker says that a former attempt began to restore; None without one."""
+    end = at.run(Command(("head", "-c", "100", "--", marker)))
+    return end.text.strip() if end.ok else None
 
 
 def _ran(end: Completed, what: str) -> None:
