@@ -1,4 +1,4 @@
-"""A shell that ends a helper process when drorch is gone, however drorch went."""
+"""Shells that end what drorch started when drorch is gone, however drorch went: a helper, or running commands."""
 
 _GUARD = """
 trap : TERM INT HUP
@@ -35,3 +35,35 @@ def guarded(argv: tuple[str, ...]) -> tuple[str, ...]:
     kernel closes it whatever drorch dies of. The exit code is the program's own.
     """
     return ("/bin/sh", "-c", _GUARD, "drorch-guard", *argv)
+
+
+_WATCH = """
+trap '' TERM INT HUP
+groups=' '
+while read -r sign group; do
+    case $sign in
+    +) groups="$groups$group " ;;
+    -) groups="${groups%% "$group" *} ${groups#* "$group" }" ;;
+    esac
+done
+exec 2>/dev/null
+for group in $groups; do kill -s TERM -- "-$group"; done
+left=$1
+while [ "$left" -gt 0 ]; do
+    alive=
+    for group in $groups; do ! kill -s 0 -- "-$group" || alive=1; done
+    [ -n "$alive" ] || exit 0
+    left=$((left - 1))
+    sleep 0.1
+done
+for group in $groups; do kill -s KILL -- "-$group"; done
+"""
+
+
+def watching(grace: float) -> tuple[str, ...]:
+    """Words that execute a watch over process groups.
+
+    Lines of standard input say which: ``+ GROUP`` from now on, ``- GROUP`` no more. When the input ends, the groups
+    that are left are asked to end, and ended after ``grace`` seconds. The watch must not be in any of them.
+    """
+    return ("/bin/sh", "-c", _WATCH, "drorch-watch", str(int(grace * 10)))

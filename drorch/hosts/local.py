@@ -20,7 +20,7 @@ from drorch.core.host import OUTPUT_LIMIT, Command, Completed, Ended, Identity, 
 from drorch.hosts import relay
 from drorch.hosts.attend import Attendance, group
 from drorch.hosts.feed import Feed
-from drorch.hosts.guard import guarded
+from drorch.hosts.guard import guarded, watching
 from drorch.hosts.output import Sink
 from drorch.hosts.pin import checked
 from drorch.hosts.words import LANG, NOT_EXECUTABLE, NOT_FOUND, check, encoded, environment, exit_code, shown
@@ -29,6 +29,9 @@ GRACE = 20.0
 """Seconds between asking a command to end and ending it."""
 LIMIT = 86_400.0
 """Seconds that a command without a timeout of its own may take."""
+
+WATCH_GRACE = 10.0
+"""Seconds that commands are given to end when drorch itself was killed."""
 
 _CHUNK = 1 << 18
 _INHERITED = (
@@ -79,6 +82,7 @@ class LocalHost:
             except _CannotStart as error:
                 err.feed(error.text)
                 return completed(Ended.EXITED, error.code)
+            stack.enter_context(_WATCH.over(process.pid))
             feed = stack.enter_context(_feeding(process.stdin, command)) if process.stdin else None
             deadline = started + (self._limit if command.timeout is None else command.timeout)
             attendance = Attendance(process, self._halt, deadline=deadline, grace=self._grace)
@@ -245,6 +249,42 @@ class LocalHost:
         if command.cwd is not None:
             return self._path(command.cwd)
         return home if (home := self._home()).is_dir() else Path("/")
+
+
+class _Watch:
+    """Ends the commands that still run when this process is gone, however it went; one shell, started when needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def over(self, group: int) -> Iterator[None]:
+        """Watch a process group meanwhile."""
+        self._tell("+", group)
+        try:
+            yield
+        finally:
+            self._tell("-", group)
+
+    def _tell(self, sign: str, group: int) -> None:
+        with self._lock, suppress(OSError):  # without a shell there is no watch, and the command is no worse for it
+            if self._shell is None:
+                self._shell = subprocess.Popen(  # noqa: S603 words, never shell text
+                    watching(WATCH_GRACE),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    bufsize=0,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            if self._shell.stdin is not None:
+                self._shell.stdin.write(f"{sign} {group}\n".encode())
+
+
+_WATCH = _Watch()
+"""This process's own, shared by all local hosts."""
 
 
 class Background:

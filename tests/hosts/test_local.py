@@ -84,6 +84,29 @@ with LocalHost("here", LocalHostSpec(), halt=Halt()).spawn(Command(("sh", "-c", 
     assert eventually(lambda: not running_with(mark), within=10)
 
 
+@pytest.mark.parametrize("stubborn", ["", "trap '' TERM; "])
+def test_commands_die_with_drorch(stubborn: str) -> None:
+    """Nothing that a command started goes on after drorch was killed; what had ended by then is left alone."""
+    mark = f"91{uuid.uuid4().int % 10**8}"
+    child = f"""
+from drorch.core.clock import Halt
+from drorch.core.host import Command, LocalHostSpec
+from drorch.hosts import local
+local.WATCH_GRACE = 0.5
+here = local.LocalHost("here", LocalHostSpec(), halt=Halt())
+for _ in range(3):
+    here.run(Command(("true",)))
+here.run(Command(("sh", "-c", "{stubborn}sleep {mark} & sleep {mark}; sleep {mark}")))
+"""
+    drorch = subprocess.Popen([sys.executable, "-c", child], cwd=Path(__file__).parents[2])
+    try:
+        assert eventually(lambda: len(running_with(f"sleep\0{mark}")) == 2, within=20)
+    finally:
+        kill(drorch.pid, signal.SIGKILL)
+        drorch.wait()
+    assert eventually(lambda: not running_with(mark), within=10)
+
+
 def test_background_survives_the_thread_that_began_it(here: LocalHost) -> None:
     """A program beside drorch does not end with the thread in which it was started."""
     opened = []
