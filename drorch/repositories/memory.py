@@ -6,6 +6,7 @@ directly: content, permissions, times and link targets. Owners, hard links and e
 
 import hashlib
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -200,6 +201,9 @@ class MemoryRepository:
     def forget(self, at: Host, snapshots: Sequence[str], *, prune: bool) -> Forgotten:
         """Remove exactly these snapshots; gone already is as good."""
         self.identify(at)
+        for snapshot in snapshots:
+            if not re.fullmatch(r"[0-9a-f]{64}", snapshot):
+                raise RepositoryError(f"{snapshot!r} is no whole snapshot id, so nothing was removed")
         with self._lock:
             gone = [self._kept.pop(id_) for id_ in dict.fromkeys(snapshots) if id_ in self._kept]
             freed = sum(kept.facts.bytes_stored for kept in gone) if prune else None
