@@ -2,7 +2,8 @@
 
 Each has a folder of its own within the run's: ``pid`` (the leader's pid and its start time in clock ticks since boot,
 which together name one process for ever), ``log`` (its output, bounded), ``out`` (the pipe between). It leads a session
-of its own and carries `MARK` in its environment, and so does all that it starts.
+of its own and carries `MARK` in its environment, and so does all that it starts. In a drill the programs that are
+waited for carry it too, without a folder.
 
 The scripts are constants; everything that varies is a positional parameter, so no value is ever read as shell text.
 """
@@ -81,11 +82,11 @@ _LOOK = (
 _STOP = (
     _STAT
     + """
-state=$1 mark=$2 grace=$3
+state=$1 mark=$2 grace=$3 matching=$4
 pid=0 start=0
 [ ! -s "$state/pid" ] || read -r pid start < "$state/pid"
 members() {
-    for path in $(grep -lszxF -e "$mark" /proc/[0-9]*/environ 2>/dev/null); do
+    for path in $(grep "$matching" -e "$mark" /proc/[0-9]*/environ 2>/dev/null); do
         path=${path#/proc/}
         echo "${path%/environ}"
     done
@@ -159,9 +160,21 @@ def look(host: Host, state: str) -> tuple[bool, str] | Failure:
 
 def stop(host: Host, state: str) -> Failure | None:
     """End it and all that it started; nothing there is success."""
-    done: Completed = host.run(
-        Command(("sh", "-c", _STOP, "drorch", state, f"{MARK}={state}", str(GRACE)), timeout=GRACE + 30.0)
-    )
+    return _stop(host, state, _WHOLE)
+
+
+def stop_all(host: Host, folder: str) -> Failure | None:
+    """End everything that carries the mark of a program of this run's folder; nothing there is success."""
+    return _stop(host, home(folder, ""), _BEGINNING)
+
+
+_WHOLE, _BEGINNING = "-lszxF", "-lszF"
+"""How grep looks for the mark. Nothing else holds the beginning: a run's folder is named after it."""
+
+
+def _stop(host: Host, state: str, matching: str) -> Failure | None:
+    argv = ("sh", "-c", _STOP, "drorch", state, f"{MARK}={state}", str(GRACE), matching)
+    done: Completed = host.run(Command(argv, timeout=GRACE + 30.0))
     if done.ok:
         return None
     left = ", ".join(done.text.split())

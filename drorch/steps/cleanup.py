@@ -107,6 +107,9 @@ def _clean(tools: Tools, name: str) -> dict[str, Json] | Failure:
         last = processes.look(host, home)
         words = "" if isinstance(last, Failure) else printable(tools.secrets.redact(last[1])).strip()
         report.programs[program] = words[-SAID:]
+    failure = processes.stop_all(host, folder)
+    if failure is not None:
+        return failure
     report.note()
     for source in sources:
         failure = scene.sources[source].discard(host, destination(scene, run, source, name, identity), tools.secrets)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -43,7 +43,10 @@ class CommandExpectation(Frozen):
 
 
 class RunCommand(Step):
-    """Run a program on a host; with `background`, start one that runs until the clean-up or the undo."""
+    """Run a program on a host; with `background`, start one that runs until the clean-up or the undo.
+
+    Whatever a drill's program leaves running is ended by the clean-up.
+    """
 
     kind: Literal["command"]
     run: Words
@@ -113,6 +116,16 @@ class RunCommand(Step):
         if self.background:
             return self._start(tools, filled, identity)
         host = tools.host(name)
+        if tools.scene.drill:
+            # What a drill's program leaves running is known by its mark, to this step done again and to the clean-up.
+            state = processes.home(run_folder(tools.scene, tools.run.id, name, identity), tools.step)
+            filled = replace(filled, env={**filled.env, processes.MARK: state})
+            failure = processes.stop(host, state) if tools.repeated else None
+            if failure is not None:
+                return failure
+        return self._wait(tools, host, filled)
+
+    def _wait(self, tools: Tools, host: Host, filled: "_Filled") -> Outcome:
         if not filled.probe:
             return self._judged(tools, host.run(Command(filled.run, env=filled.env, cwd=filled.cwd)), filled)
         asked = self._probed(host, filled)
@@ -123,7 +136,7 @@ class RunCommand(Step):
             asked = self._probed(host, filled)
             if isinstance(asked, Completed) and not asked.ok:
                 return Failure(
-                    why=f"{filled.run[0]} on {name} ended well, yet its probe says that it is not done",
+                    why=f"{filled.run[0]} on {host.name} ended well, yet its probe says that it is not done",
                     hint="correct the program or the probe",
                     facts=done.facts,
                 )
@@ -255,5 +268,5 @@ class _Filled:
         """What an undo will need: by then the evidence that filled the holes is out of its reach. No secrets."""
         if not self.undo:
             return {}
-        plain = {key: value for key, value in self.env.items() if isinstance(value, str)}
+        plain = {key: value for key, value in self.env.items() if isinstance(value, str) and key != processes.MARK}
         return {"undo": {"argv": list(self.undo), "env": plain, "cwd": self.cwd}}

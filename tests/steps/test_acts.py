@@ -478,3 +478,29 @@ def test_a_message_names_its_run(world: World) -> None:
     """People see which service and run speaks."""
     world.evidence(_step({"kind": "notify", "to": "ops", "message": "{{ service }} on {{ to }}"}))
     assert world.told.messages == [("[shop] shop-drill@2026-03-01T02:30Z", "shop on standby")]
+
+
+def test_a_drill_ends_what_its_programs_left_running(world: World) -> None:
+    """A program that goes on in the background by itself is ended by the clean-up, and before it is run again."""
+    said = {"kind": "command", "id": "prepare", "run": ["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!"]}
+    first, second = (int(world.evidence(_step(said), again=again).facts["stdout"]) for again in (False, True))
+    try:
+        assert not alive(first)
+        assert alive(second)
+        world.evidence(CLEANUP)
+        assert not alive(second)
+    finally:
+        kill(first)
+        kill(second)
+
+
+def test_a_real_runs_programs_may_leave_a_service_running(world: World) -> None:
+    """Outside of drills a program that starts a service has done its work: nobody ends that."""
+    said = {"kind": "command", "id": "promote", "run": ["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 & echo $!"]}
+    failover = world.as_run("failover", "shop-failover@1")
+    pids = [int(failover.evidence(_step(said), again=again).facts["stdout"]) for again in (False, True)]
+    try:
+        assert all(map(alive, pids))
+    finally:
+        for pid in pids:
+            kill(pid)
