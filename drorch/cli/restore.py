@@ -9,6 +9,7 @@ from drorch.cli.main import app
 from drorch.config.adhoc import restore_runbook
 from drorch.core.errors import Refused
 from drorch.core.exits import Exit
+from drorch.core.host import printable
 from drorch.engine.plan import Plan, make_plan
 
 
@@ -50,7 +51,7 @@ def _confirm(plan: Plan, service: str, yes: str | None) -> None:
         f"This replaces live data of {service}; the live things are kept beside. Plan {plan.digest[:16]}:", err=True
     )
     for planned in plan.steps():
-        click.echo(f"  {planned.id}: {planned.step.describe(plan.scene)}", err=True)
+        click.echo(printable(f"  {planned.id}: {planned.step.describe(plan.scene)}"), err=True)
     if not sys.stdin.isatty():
         raise Refused("a swap wants a confirmation", hint=f"--yes={service}")
     typed = click.prompt(f"Type the service's name to go on ({service})", default="", show_default=False, err=True)

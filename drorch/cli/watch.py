@@ -98,7 +98,7 @@ class Lines:
 
     def _say(self, line: str) -> None:
         with self._lock:
-            click.echo(line, err=True)
+            click.echo(printable(line), err=True)
 
 
 class Bars:
