@@ -15,13 +15,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from drorch.core.clock import Halt
 from drorch.core.errors import HostError, SecretError, Unreachable, UntrustedHost
 from drorch.core.host import Command, Ended
 from drorch.core.model import SecretRef
 from drorch.hosts.ssh import SshHost, connection, fetch_host_key, fingerprint, script
 from drorch.hosts.words import encoded
-
 from support.processes import alive, children, eventually, kill, running_with
 from support.sshd import Sshd, SshdFactory, write_key
 
@@ -124,6 +124,25 @@ def test_unknown_key_cannot_log_in(sshd: Sshd, tmp_path: Path, ssh: Opener) -> N
     assert not caught.value.retryable
 
 
+def test_agent(sshd: Sshd, ssh: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key file the agent's keys are used; without an agent the remedy is told."""
+    agent = shutil.which("ssh-agent")
+    if agent is None:
+        pytest.skip("no ssh-agent here: apt-get install openssh-client")
+    spec = sshd.spec.model_copy(update={"key": None})
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+    with pytest.raises(HostError, match="no key to log in with"):
+        ssh(spec).run(Command(("true",)))
+    process = subprocess.Popen([agent, "-D", "-a", tmp_path / "agent"], stdout=subprocess.DEVNULL)
+    try:
+        assert eventually((tmp_path / "agent").exists)
+        subprocess.run(["ssh-add", "-q", sshd.key], check=True)
+        assert ssh(spec).run(Command(("true",))).ok
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 @pytest.mark.parametrize("listening", [False, True])
 def test_unreachable(sshd: Sshd, ssh: Opener, listening: bool) -> None:  # noqa: FBT001 a case
     """Where nobody listens, or nobody speaks SSH, the host is unreachable within its connect timeout."""
@@ -209,9 +228,10 @@ def test_hanging_machine_is_given_up(fragile: Sshd, ssh: Opener, monkeypatch: py
     monkeypatch.setattr(connection, "PATIENCE", 0.5)
     host = ssh(fragile.spec)
     pid = serving(fragile, host)
+    mark = f"89{uuid.uuid4().int % 10**8}"
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(host.run, Command(("sleep", "30")))
-        assert eventually(lambda: host._open == 1)
+        future = pool.submit(host.run, Command(("sleep", mark)))
+        assert eventually(lambda: bool(running_with(mark)))
         time.sleep(0.3)  # a few keepalives are answered first
         assert not future.done()
         os.kill(pid, signal.SIGSTOP)
@@ -219,7 +239,8 @@ def test_hanging_machine_is_given_up(fragile: Sshd, ssh: Opener, monkeypatch: py
             assert future.result(20).ended is Ended.UNKNOWN
         finally:
             os.kill(pid, signal.SIGCONT)
-            kill(pid)
+            for each in (pid, *running_with(mark)):
+                kill(each)
 
 
 def test_one_connection_for_many_commands(fragile: Sshd, ssh: Opener) -> None:

@@ -32,12 +32,12 @@ _BY_TIMEOUT = (124, 137)  # what `timeout` gives where it had to act
 class _Marked:
     """A stream whose beginning, up to the mark, is the login shell's and not the command's."""
 
-    def __init__(self, mark: str, sink: Sink) -> None:
+    def __init__(self, mark: str, sink: Sink, *, word: bytes = b"()") -> None:
         self.sink = sink
         self.word = b""
         """What stood beside the mark."""
         self.seen = threading.Event()
-        self._mark = re.compile(rb"%s ?(\d*)\n" % mark.encode())
+        self._mark = re.compile(rb"%s%s\n" % (mark.encode(), word))
         self.noise = b""
 
     def feed(self, data: bytes) -> None:
@@ -66,7 +66,7 @@ class Session:
         self._channel = channel
         self._mark = mark
         self._out = _Marked(mark, out)
-        self._err = _Marked(mark, err)
+        self._err = _Marked(mark, err, word=rb" (\d+)")
         self._err_ended = threading.Event()
         self._out_ended = False
         self._reader = threading.Thread(target=self._read_errors, name="drorch-session", daemon=True)
