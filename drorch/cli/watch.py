@@ -75,7 +75,8 @@ class Lines:
     def step_started(self, planned: PlannedStep, number: int) -> None:
         """One line."""
         again = f" (attempt {number})" if number > 1 else ""
-        self._say(f"… {planned.id}{again}: {planned.step.describe(self._plan.scene)}")
+        words = planned.step.describe(self._plan.scene).replace("\n", " ")
+        self._say(f"… {planned.id}{again}: {words}")
 
     def progressed(self, progress: Progress) -> None:
         """A line now and then."""

@@ -128,6 +128,6 @@ def _compared(
     return Failure(
         why=f"{path} on {host.name} differs from snapshot {snapshot.id[:12]} in {found.differing_count} places: {named}"
         + (f"; and {more} more" if more else ""),
-        hint="did something write there after the restore? if not, check the repository: drorch repository check",
+        hint="did something write there after the restore? if not, run a check of the repository",
         facts={"part": part, "differing": list(found.differing), "differing_count": found.differing_count},
     )
