@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drorch.core.clock import Halt
-from drorch.core.errors import DrorchError, ResticUnusable
-from drorch.core.host import Command, Host, LocalHostSpec
+from drorch.core.errors import DrorchError, ResticUnusable, Unreachable
+from drorch.core.host import Command, Completed, Ended, Host, LocalHostSpec
 from drorch.repositories.restic import argv, parse
 from drorch.repositories.restic.argv import MINIMUM, Version
 from drorch.repositories.restic.debian import REMEDY, Say, fetch
@@ -73,9 +73,8 @@ def look(at: Host, folder: str) -> tuple[Restic | None, str]:
     on_path = _version(at, argv.RESTIC)
     if on_path is not None and on_path >= MINIMUM:
         return Restic(argv.RESTIC, on_path), f"restic {on_path} on the PATH"
-    names = at.run(
-        Command(("find", folder, "-maxdepth", "1", "-name", "restic-*", "-type", "f", "-printf", "%f\\n"), timeout=60)
-    ).text.splitlines()
+    listing = ("find", folder, "-maxdepth", "1", "-name", "restic-*", "-type", "f", "-printf", "%f\\n")
+    names = _answered(at, listing).text.splitlines()
     brought = [Restic(f"{folder}/{name}", version) for name in names if (version := _named(name)) is not None]
     for restic in sorted(brought, key=lambda restic: restic.version, reverse=True):
         if restic.version >= MINIMUM and _version(at, restic.program) == restic.version:
@@ -89,8 +88,16 @@ def _named(name: str) -> Version | None:
 
 
 def _version(at: Host, program: str) -> Version | None:
-    end = at.run(Command(argv.version(program), timeout=60))
+    end = _answered(at, argv.version(program))
     return parse.version(end.stdout) if end.ok else None
+
+
+def _answered(at: Host, words: tuple[str, ...]) -> Completed:
+    """A command that came to its own end: a broken connection never reads as a missing program."""
+    end = at.run(Command(words, timeout=60))
+    if end.ended is not Ended.EXITED:
+        raise Unreachable(end.failure(f"looking for restic on {at.name}").why)
+    return end
 
 
 def _upload(at: Host, folder: str, binary: Path) -> Restic:

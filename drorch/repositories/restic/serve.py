@@ -6,6 +6,8 @@ server and reach rclone and restic by environment only. The other host thus hold
 cannot remove or overwrite what was stored: only its own locks.
 """
 
+import errno
+import os
 import secrets as randomness
 import shutil
 import socket
@@ -14,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -173,7 +175,8 @@ class Server:
             RepositoryError: none could be started.
         """
         with self._lock:
-            if self._running is not None and self._running[1].poll() is not None:
+            # restic retries for a quarter of an hour where nobody answers, so ask first.
+            if self._running is not None and not _answers(self._running[2].socket):
                 self._stop()
             if self._running is None:
                 self._running = self._start()
@@ -191,11 +194,10 @@ class Server:
             stack.close()
 
     def _start(self) -> tuple[ExitStack, Process, Door]:
+        _sweep(Path(tempfile.gettempdir()))
         with ExitStack() as stack:
             # A Unix socket's path may have 107 bytes, so it cannot lie in a state folder of any depth.
-            folder = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="drorch-", ignore_cleanup_errors=True))
-            )
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)))
             door = Door(
                 socket=folder / "r",
                 user=Secret("served repository, user", randomness.token_urlsafe(12)),
@@ -213,10 +215,34 @@ class Server:
             return stack.pop_all(), process, door
 
 
+_PREFIX = "drorch-served-"
+_ABANDONED = 3600.0
+"""Seconds after which a folder without a socket in it has certainly no server that is just starting."""
+
+
+def _sweep(temporary: Path) -> None:
+    """Remove the folders of servers whose drorch was killed before it could; what cannot be removed may stay."""
+    for folder in temporary.glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            facts = folder.lstat()
+            if facts.st_uid != os.getuid():
+                continue
+            with socket.socket(socket.AF_UNIX) as probe:
+                answer = probe.connect_ex(str(folder / "r"))
+            old = answer == errno.ENOENT and time.time() - facts.st_mtime > _ABANDONED
+            if answer == errno.ECONNREFUSED or old:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _spawner(host: Host) -> Spawner:
     if not hasattr(host, "spawn"):
         raise RepositoryError(f"{host.name} cannot keep a server running", hint="the controller must be a local host")
     return cast("Spawner", host)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def _await_answer(path: Path, process: Process) -> None:
@@ -224,9 +250,8 @@ def _await_answer(path: Path, process: Process) -> None:
     while time.monotonic() < end:
         if process.poll() is not None:
             break
-        with socket.socket(socket.AF_UNIX) as probe:
-            if path.exists() and probe.connect_ex(str(path)) == 0:
-                return
+        if _answers(path):
+            return
         time.sleep(0.02)
     said = printable(process.stderr.decode("utf-8", "replace").strip())[-500:]
     raise RepositoryError(f"rclone does not serve the repository: {said or 'it says nothing'}")
