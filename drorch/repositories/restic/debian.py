@@ -5,7 +5,7 @@ nothing here weakens that. Only apt's lists, cache and sources are private, so t
 """
 
 import re
-import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -43,19 +43,28 @@ def fetch(machine: Host, into: Path, say: Say, *, mirror: Mirror | None = None) 
     found = mirror or own_mirror(machine)
     best: tuple[Version, str] | None = None
     trouble: list[str] = []
-    for suite in SUITES:
-        say(f"looking for restic in Debian {suite} at {found.uri}")
-        version = _offered(machine, into, found, suite, trouble)
-        if version is not None and version >= MINIMUM and (best is None or version > best[0]):
-            best = (version, suite)
-        if version is not None and version >= RECOMMENDED:
-            break
-    if best is None:
-        raise ResticUnusable(
-            f"no restic from {MINIMUM} on could be fetched from {found.uri}: {'; '.join(trouble) or 'none is offered'}",
-            hint=REMEDY,
-        )
-    return _install(machine, into, best, say)
+    # A folder for each call: apt locks its lists, and several drorch processes may begin on one machine at once.
+    with tempfile.TemporaryDirectory(prefix="apt-", dir=into.absolute()) as made:
+        work = Path(made)
+        for suite in SUITES:
+            say(f"looking for restic in Debian {suite} at {found.uri}")
+            version = _offered(machine, work / suite, found, suite, trouble)
+            if version is not None and version >= MINIMUM and (best is None or version > best[0]):
+                best = (version, suite)
+            if version is not None and version >= RECOMMENDED:
+                break
+        if best is None:
+            raise ResticUnusable(
+                f"no restic from {MINIMUM} on could be fetched from {found.uri}: "
+                f"{'; '.join(trouble) or 'none is offered'}",
+                hint=REMEDY,
+            )
+        say(f"fetching restic {best[0]}")
+        unpacked = _unpacked(machine, work / best[1])
+        target = into / f"restic-{best[0]}"
+        unpacked.chmod(0o755)
+        unpacked.replace(target)
+        return target
 
 
 REMEDY = (
@@ -103,9 +112,8 @@ def signed_by(text: str, number: int) -> str:
     return ""
 
 
-def _offered(machine: Host, into: Path, mirror: Mirror, suite: str, trouble: list[str]) -> Version | None:
-    """The version that a suite offers, asked anew."""
-    folder = _apt_folder(into, suite)
+def _offered(machine: Host, folder: Path, mirror: Mirror, suite: str, trouble: list[str]) -> Version | None:
+    """The version that a suite offers, asked anew; ``folder`` is apt's for this suite."""
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True, exist_ok=True, mode=0o755)
     (folder / "sources.list").write_text(mirror.entry(suite), "utf-8")
@@ -121,10 +129,8 @@ def _offered(machine: Host, into: Path, mirror: Mirror, suite: str, trouble: lis
     return Version(*map(int, found.groups()))
 
 
-def _install(machine: Host, into: Path, best: tuple[Version, str], say: Say) -> Path:
-    version, suite = best
-    folder = _apt_folder(into, suite)
-    say(f"fetching restic {version}")
+def _unpacked(machine: Host, folder: Path) -> Path:
+    """The program from the package that the suite of this folder offers."""
     end = _apt(machine, folder, "download", "restic")
     packages = sorted(folder.glob("restic_*.deb"))
     if not end.ok or not packages:
@@ -133,15 +139,7 @@ def _install(machine: Host, into: Path, best: tuple[Version, str], say: Say) -> 
     unpacked = folder / "root" / "usr" / "bin" / "restic"
     if not end.ok or not unpacked.is_file():
         raise ResticUnusable(f"restic's package could not be unpacked: {end.errors}", hint=REMEDY)
-    target = into / f"restic-{version}"
-    unpacked.chmod(0o755)
-    unpacked.replace(target)
-    shutil.rmtree(into / "apt", ignore_errors=True)
-    return target
-
-
-def _apt_folder(into: Path, suite: str) -> Path:
-    return into.absolute() / "apt" / suite
+    return unpacked
 
 
 def _apt(machine: Host, folder: Path, *words: str) -> Completed:
