@@ -1,5 +1,6 @@
 """Finding restic on a machine, and bringing it there."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -220,3 +221,18 @@ def test_a_machine_names_its_mirror_or_says_that_it_has_none(tmp_path: Path) -> 
         assert debian.own_mirror(here).uri.startswith(("http", "file", "cdrom", "mirror", "copy"))
     except ResticUnusable as error:
         assert "PATH" in error.hint  # noqa: PT017 - either is right, by machine
+
+
+@pytest.mark.skipif("DRORCH_TEST_FETCH" not in os.environ, reason="half a minute: set DRORCH_TEST_FETCH=1")
+def test_restic_is_fetched_from_a_newer_debian(tmp_path: Path) -> None:
+    """The machine's own apt fetches and verifies a usable restic without root's help, and leaves nothing else."""
+    here = machine("controller", tmp_path / "home")
+    try:
+        mirror = debian.own_mirror(here)
+        path = debian.fetch(here, tmp_path, lambda _: None, mirror=mirror)
+    except ResticUnusable as error:
+        pytest.skip(f"nothing can be fetched here: {error}")
+    end = here.run(Command((str(path), "version", "--json")))
+    assert end.ok
+    assert path.name.startswith("restic-0.")
+    assert not (tmp_path / "apt").exists()
