@@ -118,11 +118,13 @@ def reason(stderr: bytes) -> str:
     lines = [line for line in map(read_line, stderr.splitlines()) if isinstance(line, Text | Trouble)]
     fatal = [line.text for line in lines if isinstance(line, Trouble) and line.fatal]
     if not fatal:
-        return "; ".join(line.text for line in lines[-3:])[:2000]
+        return "; ".join(line.text for line in lines[-_LAST:])[:2000]
     first = next((line.text for line in lines if isinstance(line, Trouble) and not line.fatal), "")
     return (f"{fatal[-1]}, the first: {first}" if first and _COUNTED.search(fatal[-1]) else fatal[-1])[:2000]
 
 
+_LAST = 4
+"""Lines: so many tell of a lock, the first of them who holds it."""
 _COUNTED = re.compile(r"There were \d+ errors")
 """A closing reason that is none: what happened stands in the errors before."""
 
