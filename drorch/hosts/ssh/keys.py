@@ -98,7 +98,9 @@ def _from_file(name: str, spec: SshHostSpec, path: Path, secrets: Secrets) -> pa
         if certificate.exists():
             key.load_certificate(str(certificate))
     except OSError as error:
-        raise HostError(f"{name}: cannot read the key {path}: {error.strerror}") from error
+        raise HostError(
+            f"{name}: cannot read the key {path}: {error.strerror}", hint=f"correct hosts.{name}.key, or make the key"
+        ) from error
     except (TypeError, ValueError, UnsupportedAlgorithm, paramiko.SSHException):
         # Their texts may quote the key, and a wrong passphrase is told in many ways.
         hint = (
