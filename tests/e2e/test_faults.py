@@ -2,16 +2,14 @@
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from drorch.core.step import RunState
 
+from drorch.core.step import RunState
 from support.hands import appending, eventually, runbook, running, touched
 from support.processes import running_with
 from support.site import PASSWORD, Site
@@ -59,7 +57,7 @@ def held_by_restic(site: Site, restic: Path) -> Iterator[subprocess.Popen[bytes]
     """A real restic in the middle of a backup of its own, until it is told to end or is killed."""
     there = site.folder / "held"
     script = f"touch '{there}'; echo data; while [ -e '{there}' ]; do sleep 0.1; done"
-    words = [restic, "backup", "--stdin-from-command", "--host=elsewhere", "--", "sh", "-c", script]
+    words = [str(restic), "backup", "--stdin-from-command", "--host=elsewhere", "--", "sh", "-c", script]
     env = {**site.env, "RESTIC_REPOSITORY": str(site.folder / "vault"), "RESTIC_PASSWORD": PASSWORD}
     env["RESTIC_CACHE_DIR"] = str(site.folder / "cache")
     process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -99,8 +97,6 @@ def test_a_missing_repository_is_never_created(shop: Site, words: tuple[str, ...
     assert str(vault) in said
     assert "mount it" in said
     assert not vault.exists()
-    (shop.folder / "unmounted").rename(vault)
-    shop.drorch(*words)
 
 
 def test_a_live_restic_is_waited_for(shop: Site, restic: Path) -> None:
@@ -135,7 +131,7 @@ def test_a_dead_restic_blocks_nothing(shop: Site, restic: Path) -> None:
 
 
 def test_a_flipped_byte_is_found_when_its_share_is_read(shop: Site) -> None:
-    """The rotating check finds the damage in the share that holds it, says which pack, and reads no further."""
+    """The rotating check finds the damage in the share that holds it, says which pack, and a drill finds it too."""
     pack = max((path for path in (shop.folder / "vault" / "data").glob("??/*")), key=lambda path: path.stat().st_size)
     share = int(pack.name[:2], 16) % 4 + 1
     pack.chmod(0o600)
@@ -146,11 +142,10 @@ def test_a_flipped_byte_is_found_when_its_share_is_read(shop: Site) -> None:
         file.write(bytes([byte[0] ^ 1]))
     for _ in range(share - 1):
         shop.drorch("run", "shop-check")
-    for _ in range(2):
-        said = shop.drorch("run", "shop-check", expect=1).stderr
-        assert "the repository is damaged" in said
-        assert pack.name[:8] in said
-        assert "what to do: keep every copy of it" in said
+    said = shop.drorch("run", "shop-check", expect=1).stderr
+    assert "the repository is damaged" in said
+    assert pack.name[:8] in said
+    assert "what to do: keep every copy of it" in said
     said = shop.drorch("drill", "shop", expect=1).stderr
     assert "ciphertext verification failed" in said
     assert "what to do: keep every copy of it" in said
@@ -314,3 +309,77 @@ def test_on_a_full_state_folder_nothing_begins(shop: Site) -> None:
         (disk / "fill").unlink()
         shop.drorch("run", "work")
         undamaged(shop)
+
+
+# Kills
+
+MOMENTS = ("restore-media", "verify-database", "verify-media", "start", "http", "cleanup")
+"""Steps of the shop's drill, in their order."""
+
+
+@pytest.mark.parametrize("step", MOMENTS)
+def test_a_drill_killed_within_a_step_is_completed_and_leaves_nothing(shop: Site, step: str) -> None:
+    """While a step's own program runs SIGKILL hits drorch: resume completes the drill, and the standby is as before."""
+    standby = shop.folder / "standby"
+    with running(shop, "drill", "shop") as process:
+        assert process.stderr is not None
+        assert any(line.startswith(f"… {step}:") for line in process.stderr), "the step began"
+        eventually(lambda: process.poll() is not None or bool(running_with(str(standby))), "its program runs")
+        process.kill()
+    run = shop.newest()
+    shop.drorch("resume", run.id)
+    assert shop.newest().state is RunState.COMPLETED
+    assert drills(shop) == []
+    assert running_with(str(shop.folder)) == ()
+    assert {path.name for path in standby.iterdir()} == {".drorch", "shop.py"}
+    undamaged(shop)
+
+
+def test_a_program_that_a_killed_drill_waited_for_never_runs_twice_at_once(shop: Site) -> None:
+    """What a killed drorch was waiting for ends with it; the resumed drill runs it anew and cleans up after it."""
+    mark = f"94{os.getpid()}"
+    holding = appending(shop, "holding", f"test -e {shop.folder}/go || sleep {mark}").replace("primary", "standby", 1)
+    steps = "  - {kind: restore, source: database}\n" + holding + "  - {kind: verify, source: database}\n"
+    runbook(shop, "shop-drill", steps, kind="drill")
+    with running(shop, "drill", "shop") as process:
+        eventually(lambda: bool(running_with(f"sleep\0{mark}")), "the program runs")
+        process.kill()
+    eventually(lambda: not running_with(mark), "the program ends")
+    (shop.folder / "go").touch()
+    shop.drorch("resume", shop.newest().id)
+    assert touched(shop, "holding") == 2
+
+
+# Two at once
+
+
+def test_exclusive_work_is_never_done_twice_at_once(shop: Site, restic: Path, tmp_path: Path) -> None:
+    """Of runs side by side that need a repository alone, one waits for the other: their restics never overlap."""
+    log, wrapped = shop.folder / "exclusive", tmp_path / "programs"
+    wrapped.mkdir()
+    program = wrapped / "restic"
+    program.write_text(
+        f"""#!/bin/sh
+case $1 in check|forget|prune) ;; *) exec '{restic}' "$@" ;; esac
+echo "begin $$ $1" >>'{log}'
+sleep 0.5
+'{restic}' "$@"
+code=$?
+echo "end $$ $1" >>'{log}'
+exit $code
+"""
+    )
+    program.chmod(0o755)
+    watched = Site(shop.folder, {**shop.env, "PATH": f"{wrapped}:{shop.env['PATH']}"})
+    watched.drorch("backup", "shop")
+    check, retain = "  - {kind: check, subset: 1/1}\n", "  - {kind: retain, keep: {last: 1}}\n"
+    runbook(watched, "one", check + retain)
+    runbook(watched, "two", retain + check)
+    with running(watched, "run", "one") as one, running(watched, "run", "two") as two:
+        for process in (one, two):
+            _, err = process.communicate(timeout=90)
+            assert process.returncode == 0, err
+    steps = [line.split() for line in log.read_text().splitlines()]
+    assert len(steps) >= 6, "two checks and a removal"
+    for begin, end in zip(steps[::2], steps[1::2], strict=True):
+        assert (begin[0], end[0], begin[1:]) == ("begin", "end", end[1:])
