@@ -15,7 +15,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from drorch.core.errors import DrorchError
-from drorch.core.model import SecretRef
+from drorch.core.model import Json, SecretRef
 from drorch.core.refs import references
 from drorch.core.route import Route
 from drorch.core.secret import Secret
@@ -37,6 +37,10 @@ class Held:
     def redact(self, text: str) -> str:
         """Nothing is hidden: what leaks shall be seen."""
         return text
+
+    def redact_json(self, value: Json) -> Json:
+        """The same."""
+        return value
 
 
 @dataclass
