@@ -144,7 +144,8 @@ RUNBOOKS: dict[str, tuple[str, list[Expected]]] = {
         [(6, "steps.1.id", "another step is called backup-media", "another id")],
     ),
     "always beside steps that may not run": (
-        MAINTENANCE + "steps:\n  - parallel:\n      - {kind: wait, for: 1s, always: true}\n      - {kind: wait, for: 2s}\n",
+        MAINTENANCE
+        + "steps:\n  - parallel:\n      - {kind: wait, for: 1s, always: true}\n      - {kind: wait, for: 2s}\n",
         [(6, "steps.0.parallel.0.always", "neither would it", "all steps of the block")],
     ),
     "a person in parallel": (
