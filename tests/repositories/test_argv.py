@@ -30,7 +30,11 @@ def test_a_stream_is_run_by_restic_itself() -> None:
     """The dump's words follow the end of the options, so that a failing dump leaves no snapshot."""
     part = Stream(name="dump", filename="shop.dump", argv=("pg_dump", "--format=custom"))
     words = argv.backup(Common(), part, host="db", tags=(), time="<start>")
-    assert words[-5:] == ("--stdin-from-command", "--stdin-filename=shop.dump", "--", "pg_dump", "--format=custom")
+    start = words.index("--stdin-from-command")
+    assert words[start:] == (
+        *("--stdin-from-command", "--stdin-filename=shop.dump", "--"),
+        *(*argv.LINGER, "pg_dump", "--format=custom"),
+    )
     assert "--time=<start>" in words
 
 
