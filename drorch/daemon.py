@@ -22,7 +22,9 @@ from drorch.core.host import Command, Completed
 from drorch.core.schedule import Schedule
 from drorch.core.step import RunState
 from drorch.engine.due import Due, due
-from drorch.engine.runs import run_id
+from drorch.engine.journal import Run
+from drorch.engine.plan import make_plan
+from drorch.engine.runs import operator, run_id
 
 log = logging.getLogger(__name__)
 
@@ -100,28 +102,43 @@ class Daemon:
                 body = {"what": "missed", "runbook": found.runbook, "slot": slot.astimezone(UTC).isoformat()}
                 self._app.journal.append("schedule", f"missed {name}", now, body)
                 self._noted.add(name)
-        if found.slot is None or found.start_at > now:
+        if found.slot is not None and found.start_at <= now:
+            self._begin(found.runbook, found.slot)
+
+    def _begin(self, name: str, slot: datetime) -> None:
+        """Note a run of the documents in force, and let a process of its own carry it out.
+
+        The run carries its plan, so it does not matter what the files on disk say by then.
+        """
+        documents = self._documents
+        if documents is None:
             return
-        name = run_id(found.runbook, found.slot, now)
-        if name in self._children and self._children[name].is_alive():
+        try:
+            plan = make_plan(documents.inventory, documents.runbooks[name])
+            run = self._app.runs.begin(plan, slot=slot, by=f"daemon of {operator()}")
+        except DrorchError as error:
+            key = run_id(name, slot, slot)
+            if key not in self._noted:
+                self._noted.add(key)
+                self._alarm(key, f"it could not be begun: {error}")
             return
-        self._spawn(name, "run", found.runbook, "--slot", found.slot.astimezone(UTC).isoformat())
+        self._carry(run)
 
     def _resume_unfinished(self) -> None:
         """Go on with the scheduled runs that were cut; those that wait for a person are left waiting."""
         for run in self._app.journal.runs(unfinished=True):
             if run.slot and run.state in (RunState.PENDING, RunState.RUNNING) and not self._app.runs.alive(run):
                 log.warning("resuming %s", run.id)
-                self._spawn(run.id, "resume", run.id)
+                self._carry(run)
 
-    def _spawn(self, run: str, *words: str) -> None:
-        child = threading.Thread(target=self._child, args=(run, words), name=run, daemon=True)
-        self._children[run] = child
+    def _carry(self, run: Run) -> None:
+        child = threading.Thread(target=self._child, args=(run.id,), name=run.id, daemon=True)
+        self._children[run.id] = child
         child.start()
 
-    def _child(self, run: str, words: tuple[str, ...]) -> None:
+    def _child(self, run: str) -> None:
         settings = self._app.settings
-        argv = (sys.executable, "-m", "drorch.cli.main", *words, "--json")
+        argv = (sys.executable, "-m", "drorch.cli.main", "resume", run)
         env: Mapping[str, str] = {**os.environ, **settings.as_environment()}
         log.info("starting %s", run)
         try:

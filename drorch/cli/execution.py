@@ -158,7 +158,9 @@ def _words(plan: Plan, run: Run, result: Result) -> list[str]:
         answers = [
             f"  drorch {verb} {run.id}" for verb in (*result.verbs, *(() if "abort" in result.verbs else ("abort",)))
         ]
-        return [f"{run.id} waits for a person: {result.step}", *answers]
+        asked = str(result.detail.get("question", "")).strip()
+        question = [f"  {line}" for line in printable(asked).splitlines()]
+        return [f"{run.id} waits for a person: {result.step}", *question, *answers]
     return [*_ending(plan, run, result), f"  evidence: drorch show {run.id}"]
 
 
@@ -172,9 +174,26 @@ def _ending(plan: Plan, run: Run, ending: Ending) -> list[str]:
         lines.append(f"  {printable(ending.why)}")
         if ending.hint:
             lines.append(f"  what to do: {printable(ending.hint)}")
+    if plan.kind == "maintenance":
+        lines.extend(_places(ending))
     measured = run.detail.get("measured", {})
     if plan.kind == "drill" and ending.state.good:
         rto, rpo = measured.get("rto_seconds"), measured.get("rpo_seconds")
         if rto is not None and rpo is not None:
             lines.append(f"  measured: back in {seconds(rto)}, at most {seconds(rpo)} of data lost")
+    return lines
+
+
+def _places(ending: Ending) -> list[str]:
+    """Where restored things stand, and what was kept of the live ones."""
+    lines = []
+    for attempt in ending.attempts:
+        facts = attempt.evidence.facts if attempt.evidence else {}
+        if not attempt.step.startswith("restore") or "host" not in facts:
+            continue
+        place = facts.get("path") or (f"database {facts['name']}" if facts.get("name") else facts.get("directory"))
+        lines.append(f"  restored: {printable(str(place))} on {facts['host']}")
+        kept = facts.get("kept")
+        if kept:
+            lines.append(f"  kept of the live one: {printable(str(kept))}")
     return lines

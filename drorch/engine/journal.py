@@ -1,11 +1,13 @@
 """The journal: what happened, in the order in which it happened, hash-chained and signed.
 
-Each record's hash covers its content and the hash before it; each hash is signed with the state folder's Ed25519 key.
-Who alters, removes or inserts a record breaks the chain from there on (`verify` says where). Appending is idempotent by
-(run, key): a replay after a kill appends nothing twice.
+Each record's hash covers its content and the hash before it; each hash is signed with the state folder's Ed25519 key,
+and so is which record is the last. Who alters, removes or inserts a record breaks the chain from there on, who cuts off
+its end contradicts the signed one (`verify` says where). What this cannot show: a whole older copy of the file put in
+its place. Appending is idempotent by (run, key): a replay after a kill appends nothing twice.
 
 `runs` is a projection of the records, written in the same transaction, so that reading needs neither the chain nor the
-engine. The file is SQLite in WAL mode: readers never wait.
+engine. How an ended run ended is read from its record, never from the projection. The file is SQLite in WAL mode:
+readers never wait.
 """
 
 import hashlib
@@ -47,6 +49,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_by_service ON runs (service, kind, started);
 CREATE INDEX IF NOT EXISTS runs_by_runbook ON runs (runbook, slot);
+CREATE TABLE IF NOT EXISTS head (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, signature TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS plans (digest TEXT PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
@@ -113,6 +116,16 @@ def canonical(body: Mapping[str, Json]) -> str:
 def _chained(before: str, run: str, key: str, at: str, body: str) -> str:
     content = json.dumps([before, run, key, at, body], separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _head(seq: int, digest: str) -> bytes:
+    return f"head {seq} {digest}".encode()
+
+
+_RUNS = (
+    "SELECT runs.*, records.body AS ending FROM runs"
+    " LEFT JOIN records ON records.run = runs.id AND records.key = 'ended'"
+)
 
 
 class Journal:
@@ -188,6 +201,8 @@ class Journal:
             "INSERT INTO records (run, key, at, body, hash, signature) VALUES (?, ?, ?, ?, ?, ?)",
             (run, key, moment, text, digest, self._signer.sign(digest.encode())),
         )
+        (seq,) = db.execute("SELECT max(seq) FROM records").fetchone()
+        db.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", (seq, self._signer.sign(_head(seq, digest))))
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -217,8 +232,8 @@ class Journal:
         Raises:
             NoSuchRun: none, or several.
         """
-        rows = self._all("SELECT * FROM runs WHERE id = ?", (wanted,)) or self._all(
-            "SELECT * FROM runs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY started DESC", (wanted,)
+        rows = self._all(f"{_RUNS} WHERE id = ?", (wanted,)) or self._all(
+            f"{_RUNS} WHERE substr(id, 1, length(?1)) = ?1 ORDER BY started DESC", (wanted,)
         )
         if not rows:
             raise NoSuchRun(f"no run {wanted}", hint="drorch runs lists them")
@@ -232,8 +247,8 @@ class Journal:
     ) -> tuple[Run, ...]:
         """Runs, newest first."""
         rows = self._all(
-            "SELECT * FROM runs WHERE (?1 IS NULL OR service = ?1) AND (NOT ?2 OR ended IS NULL)"
-            " ORDER BY started DESC, rowid DESC LIMIT ?3",
+            f"{_RUNS} WHERE (?1 IS NULL OR service = ?1) AND (NOT ?2 OR ended IS NULL)"
+            " ORDER BY started DESC, runs.rowid DESC LIMIT ?3",
             (service, unfinished, -1 if limit is None else limit),
         )
         return tuple(_run(row) for row in rows)
@@ -275,7 +290,23 @@ class Journal:
             if not check(public, digest.encode(), row["signature"]):
                 return Broken(seq, "its signature is wrong")
             before, expected = digest, seq + 1
-        return None
+        return self._end(check, before, expected - 1, trusted)
+
+    def _end(
+        self, check: Callable[[str, bytes, str], bool], digest: str, last: int, trusted: str | None
+    ) -> Broken | None:
+        """What is wrong with the end of the chain, or with the list of runs beside it."""
+        if last == 0:
+            return None
+        head = self._one("SELECT seq, signature FROM head", ())
+        row = self._one("SELECT body FROM records WHERE seq = ?", (last,))
+        public = trusted or (json.loads(row["body"]).get("signer", "") if row else "")
+        if head is None or head["seq"] != last or not check(public, _head(last, digest), head["signature"]):
+            return Broken(last + 1, "the end of the journal was cut off")
+        lost = self._one(
+            "SELECT seq, run FROM records WHERE key = 'started' AND run NOT IN (SELECT id FROM runs) ORDER BY seq", ()
+        )
+        return Broken(lost["seq"], f"{lost['run']} was removed from the list of runs") if lost else None
 
     # -- the file --------------------------------------------------------------------------------------------------
 
@@ -321,6 +352,12 @@ class Journal:
 
 
 def _run(row: sqlite3.Row) -> Run:
+    state, detail = RunState(row["state"]), json.loads(row["detail"])
+    if row["ending"] is not None:
+        detail = {key: value for key, value in json.loads(row["ending"]).items() if key != "signer"}
+        state = RunState(detail["state"])
+    elif state.final:
+        detail = {}  # no record tells how it ended, so nothing is believed of it
     return Run(
         id=row["id"],
         runbook=row["runbook"],
@@ -328,8 +365,8 @@ def _run(row: sqlite3.Row) -> Run:
         service=row["service"],
         slot=row["slot"],
         plan=row["plan"],
-        state=RunState(row["state"]),
+        state=state,
         started=datetime.fromisoformat(row["started"]),
         ended=datetime.fromisoformat(row["ended"]) if row["ended"] else None,
-        detail=json.loads(row["detail"]),
+        detail=detail,
     )

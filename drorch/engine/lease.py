@@ -101,7 +101,8 @@ class Leases:
         return True
 
     def _path(self, name: str) -> Path:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder.parent, self._folder):  # mkdir gives its mode to the last one only
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._folder / slug(name)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from drorch import __version__
 from drorch.core.clock import Clock, Halt
@@ -247,6 +248,7 @@ class Runs:
         from drorch.engine.durable import Engine  # noqa: PLC0415 - half a second to import: only when a run runs
 
         run = story.run
+        _private(self._database_url)
         engine = Engine(self._database_url, run.id)
         engine.start(performer, story)
         answered = set()
@@ -304,6 +306,13 @@ class Runs:
         if verb not in waiting.verbs and verb != "abort":
             raise RunError(f"{run.id} cannot be answered with {verb}", hint=f"it waits for {', '.join(waiting.verbs)}")
         return waiting
+
+
+def _private(database_url: str) -> None:
+    """Let nobody else read the engine's file: it holds plans and evidence."""
+    scheme, _, path = database_url.partition(":///")
+    if scheme == "sqlite":
+        Path(path).touch(mode=0o600)
 
 
 _POLL_SECONDS = 0.1

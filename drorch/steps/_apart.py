@@ -1,6 +1,6 @@
 """Keeping a rehearsal away from what is live."""
 
-from drorch.core.errors import Refused, Unreachable
+from drorch.core.errors import Refused, Unreachable, UntrustedHost
 from drorch.core.host import Identity
 from drorch.core.scene import Scene
 from drorch.core.step import Tools
@@ -21,10 +21,11 @@ def refuse_live(scene: Scene, host: str, what: str) -> None:
         raise Refused(f"a drill never {what} on {host}, where {scene.service} lives", hint="name the standby as host")
 
 
-def identified(tools: Tools, host: str, what: str) -> Identity:
+def identified(tools: Tools, host: str, what: str, *, strict: bool = True) -> Identity:
     """Who a host is, asked before anything is done on it; in a drill certainly none of the live machines.
 
-    A live machine that does not answer proves nothing and stops nothing: it is told apart by its pinned name.
+    A live machine that does not answer proves nothing and stops nothing: it is told apart by its pinned name. Without
+    ``strict`` nor does one that answers with a key that is not the pinned one: a clean-up must not fail for that.
 
     Raises:
         Refused: this is a drill and the host is a live machine, under whatever name.
@@ -37,6 +38,10 @@ def identified(tools: Tools, host: str, what: str) -> Identity:
             try:
                 other = tools.host(live).identity()
             except Unreachable:
+                continue
+            except UntrustedHost:
+                if strict:
+                    raise
                 continue
             if identity.same_machine(other):
                 raise Refused(

@@ -84,7 +84,7 @@ def _stages(scene: Scene) -> tuple[str, ...]:
 def _clean(tools: Tools, name: str) -> dict[str, Json] | Failure:
     scene, run = tools.scene, tools.run.id
     host = tools.host(name)
-    identity = identified(tools, name, "cleans up")
+    identity = identified(tools, name, "cleans up", strict=False)
     folder = run_folder(scene, run, name, identity)
     there = exists(host, folder)
     below = children(host, folder)

@@ -241,7 +241,7 @@ class RunCommand(Step):
             words = said or "it said nothing"
             return Failure(
                 why=f"{filled.run[0]} on {name} ended within {ALIVE_AFTER:g} s of its start: {words}",
-                hint=f"its output is in {state}/log",
+                hint=f"its output is in {state}/log, and its end stays in the clean-up's evidence",
             )
         return Evidence(
             facts={

@@ -46,7 +46,7 @@ def journal(path: Path, tmp_path: Path) -> Journal:
     journal = Journal(path, lambda: Signer.open(tmp_path / "keys"))
     journal.begin(a_run(), PLAN, {"what": "started"})
     journal.append(a_run().id, "attempt media#1", NOW, {"what": "attempt", "bytes": 12})
-    journal.append(a_run().id, "ended", NOW, {"what": "ended"}, state=RunState.COMPLETED, detail={"why": ""})
+    journal.append(a_run().id, "ended", NOW, {"what": "ended", "state": "completed"}, state=RunState.COMPLETED)
     return journal
 
 
@@ -76,6 +76,10 @@ def test_a_run_begins_once(journal: Journal) -> None:
         ("DELETE FROM records WHERE seq = 2", 2),
         ("UPDATE records SET signature = (SELECT signature FROM records WHERE seq = 1) WHERE seq = 3", 3),
         ("DELETE FROM records WHERE seq = 1", 1),
+        ("DELETE FROM records WHERE seq = 3", 3),
+        ("DELETE FROM records WHERE seq > 1", 2),
+        ("DELETE FROM head", 4),
+        ("DELETE FROM runs", 1),
     ],
 )
 def test_an_altered_record_is_found(journal: Journal, path: Path, tamper: str, where: int) -> None:
@@ -92,6 +96,15 @@ def test_another_key_is_not_believed(journal: Journal) -> None:
     broken = journal.verify(verify, trusted="another")
     assert broken is not None
     assert broken.seq == 1
+
+
+def test_how_a_run_ended_is_read_from_its_record(journal: Journal, path: Path) -> None:
+    """A better ending written into the list of runs is not believed."""
+    with sqlite3.connect(path) as db:
+        db.execute("""UPDATE runs SET state = 'failed', detail = '{"measured": {"rto_seconds": 1}}'""")
+    run = journal.run(a_run().id)
+    assert run.state is RunState.COMPLETED
+    assert "measured" not in run.detail
 
 
 def test_an_altered_plan_is_refused(journal: Journal, path: Path) -> None:

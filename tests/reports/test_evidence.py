@@ -244,8 +244,8 @@ def test_no_answer_in_time_is_a_line_too(story: Story) -> None:
     ("tamper", "found"),
     [
         ("SELECT 1", ""),
-        ("UPDATE runs SET state = 'completed'", "how it ended"),
-        ("UPDATE runs SET detail = replace(detail, '700.0', '60.0')", "how it ended"),
+        ("UPDATE runs SET state = 'completed'", ""),  # how it ended is read from its record alone
+        ("UPDATE runs SET detail = replace(detail, '700.0', '60.0')", ""),
         ("UPDATE runs SET service = 'bank'", "its record says service shop"),
         ("DELETE FROM records WHERE key = 'ended'", "no record tells that it ended"),
         ("DELETE FROM records WHERE key = 'started'", "no record tells that it started"),
