@@ -44,6 +44,7 @@ class Daemon:
         self._complaint = ""
         self._children: dict[str, threading.Thread] = {}
         self._noted: set[str] = set()
+        self._cut: set[str] = set()
 
     def serve(self) -> None:
         """Work until the halt is requested; then stop what runs, and return when it has stopped.
@@ -54,7 +55,7 @@ class Daemon:
         """
         with self._app.leases.hold("daemon", purpose="serving as the daemon"):
             self._documents = self._app.documents
-            self._resume_unfinished()
+            self._find_cut()
             ticks = schedule.Scheduler()
             ticks.every(TICK_SECONDS).seconds.do(self.tick)
             self.tick()
@@ -67,6 +68,7 @@ class Daemon:
         """Start what is due now. Nothing that goes wrong here ends the daemon."""
         try:
             self._reload()
+            self._resume_cut()
             now = self._app.clock.now()
             for found in self._due(now):
                 self._take(found, now)
@@ -124,11 +126,21 @@ class Daemon:
             return
         self._carry(run)
 
-    def _resume_unfinished(self) -> None:
-        """Go on with the scheduled runs that were cut; those that wait for a person are left waiting."""
+    def _find_cut(self) -> None:
+        """Note the scheduled runs that an earlier daemon left; those that wait for a person are left waiting."""
         for run in self._app.journal.runs(unfinished=True):
-            if run.slot and run.state in (RunState.PENDING, RunState.RUNNING) and not self._app.runs.alive(run):
-                log.warning("resuming %s", run.id)
+            if run.slot and run.state in (RunState.PENDING, RunState.RUNNING):
+                self._cut.add(run.id)
+
+    def _resume_cut(self) -> None:
+        """Go on with them, each as soon as nothing of the earlier daemon works on it any more."""
+        for name in sorted(self._cut):
+            run = self._app.journal.run(name)
+            if run.state.final:
+                self._cut.discard(name)
+            elif not self._app.runs.alive(run):
+                self._cut.discard(name)
+                log.warning("resuming %s", name)
                 self._carry(run)
 
     def _carry(self, run: Run) -> None:

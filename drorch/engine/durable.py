@@ -16,7 +16,8 @@ What the module sees to (each is a pitfall of its own):
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
@@ -66,6 +67,15 @@ def _current() -> _Execution:
     return _execution
 
 
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    """Turn an error of the engine's own into one that leaves no record: a recorded one would come back for ever."""
+    try:
+        yield
+    except Exception as error:
+        raise _Stranded(str(error)) from error
+
+
 class _Recorded:
     """`interpret.Durable` over DBOS."""
 
@@ -74,7 +84,8 @@ class _Recorded:
 
     def attempt(self, planned: PlannedStep, number: int, earlier: Mapping[str, Evidence], *, undo: bool) -> Attempt:
         def act() -> Json:
-            return self._performer.attempt(planned, number, earlier, undo=undo).model_dump(mode="json")
+            with _unrecorded():
+                return self._performer.attempt(planned, number, earlier, undo=undo).model_dump(mode="json")
 
         name = f"{'undo ' if undo else ''}{planned.id}#{number}"
         return Attempt.model_validate(DBOS.run_step({"name": name}, act))

@@ -4,7 +4,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -119,7 +119,8 @@ class _AttemptTools:
         return self.box.notifier(name)
 
     def progress(self, progress: Progress) -> None:
-        self.watcher.progressed(progress.model_copy(update={"step": self.step}))
+        with suppress(Exception):  # who looks on changes nothing
+            self.watcher.progressed(progress.model_copy(update={"step": self.step}))
 
 
 class Performer:
@@ -154,7 +155,8 @@ class Performer:
             started = self.box.clock.now()
             if self._aborted_by and planned.id not in self._afterwards:
                 return self._record(planned, number, started.isoformat(), aborted_by=self._aborted_by)
-            self.watcher.step_started(planned, number)
+            with suppress(Exception):  # who looks on, through a pipe that broke say, changes nothing
+                self.watcher.step_started(planned, number)
             step = planned.step
             deadline = Deadline.after(step.timeout or step.default_timeout, self.box.clock)
             tools = _AttemptTools(
@@ -172,7 +174,8 @@ class Performer:
             if isinstance(outcome, Failure) and deadline.passed:
                 outcome = outcome.model_copy(update={"timed_out": True})
             attempt = self._record(planned, number, started.isoformat(), outcome=self._clean(outcome))
-            self.watcher.step_ended(planned, attempt)
+            with suppress(Exception):  # the same
+                self.watcher.step_ended(planned, attempt)
             return attempt
 
     def tell(self, title: str, body: str) -> str:
