@@ -9,7 +9,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from drorch.app import App
+from drorch.config.settings import read_settings
 from drorch.core.step import RunState
+from drorch.daemon import Daemon
 from drorch.engine.journal import Journal, Run
 from drorch.vault.signing import Signer
 from support.hands import appending, eventually, runbook, running, touched
@@ -135,6 +138,22 @@ def test_wrong_documents_do_not_stop_a_daemon_that_runs(shop: Site) -> None:
         said = iter(daemon.stderr.readline, "")
         assert any("wrong.yaml:2" in line for line in said)
         assert daemon.poll() is None
+
+
+def test_what_is_due_runs_while_another_document_is_broken(shop: Site) -> None:
+    """A runbook that is fine runs on schedule from the last good documents, whatever stands in a file beside it."""
+    scheduled(shop, "due", appending(shop, "work"))
+    site = shop.folder
+    app = App(read_settings(config=site / "config", runbooks=site / "runbooks", state=site / "state"))
+    daemon = Daemon(app)
+    daemon._documents = app.documents
+    (shop.folder / "runbooks" / "wrong.yaml").write_text("oops: [\n")
+    daemon.tick()
+    try:
+        eventually(lambda: any(run.state is RunState.COMPLETED for run in runs_of(shop, "due")), "the slot ran", 60)
+    finally:
+        app.halt.request()
+    assert touched(shop, "work") == 1
 
 
 def test_a_second_daemon_is_refused(shop: Site) -> None:
