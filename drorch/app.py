@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,19 +12,21 @@ from typing import NoReturn
 from drorch.config.load import Documents, load
 from drorch.config.settings import Settings
 from drorch.core.clock import Clock, Halt, SystemClock
-from drorch.core.errors import DrorchError, SecretError
+from drorch.core.errors import DrorchError, SecretError, StoreError
 from drorch.core.host import Host, HostSpec, LocalHostSpec
 from drorch.core.model import Json, SecretRef
 from drorch.core.repository import Repository, RepositorySpec
 from drorch.core.route import Route
 from drorch.core.secret import SecretSpec
 from drorch.core.step import Notifier
+from drorch.core.store import Means, Shelf, Store, StoreSpec
 from drorch.engine.journal import Journal
 from drorch.engine.lease import Leases
 from drorch.engine.plan import Plan
 from drorch.engine.runs import Runs
 from drorch.hosts import open_host
-from drorch.repositories import open_repository
+from drorch.repositories import open_mirror, open_repository
+from drorch.stores.shelves import open_shelf
 from drorch.vault.secrets import SecretStore
 from drorch.vault.signing import Signer
 
@@ -56,38 +58,41 @@ class _Remembered:
         self.journal.put(key, value)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """What a box may open, by name."""
+
+    hosts: Mapping[str, HostSpec]
+    repositories: Mapping[str, RepositorySpec]
+    stores: Mapping[str, StoreSpec]
+    routes: Mapping[str, Route]
+    secrets: Mapping[str, SecretSpec]
+
+
 class Box:
     """`core.step.Toolbox`: hosts and repositories, opened when first asked for, shared by all threads."""
 
-    def __init__(
-        self,
-        app: "App",
-        hosts: dict[str, HostSpec],
-        repositories: dict[str, RepositorySpec],
-        routes: dict[str, Route],
-        secrets: dict[str, SecretSpec],
-    ) -> None:
+    def __init__(self, app: "App", stock: _Stock) -> None:
         self._app = app
-        self._host_specs = hosts
-        self._repository_specs = repositories
-        self._routes = routes
+        self._stock = stock
         self._hosts: dict[str, Host] = {}
         self._repositories: dict[str, Repository] = {}
+        self._stores: dict[str, Store] = {}
+        self._shelves: dict[str, Shelf] = {}
         self._lock = threading.RLock()
         self.clock: Clock = app.clock
         self.memory = _Remembered(app.journal)
-        self._secret_specs = secrets
 
     @cached_property
     def secrets(self) -> SecretStore:
         """Values by name, from the definitions that the plan carries."""
-        return SecretStore(self._secret_specs, self.controller(), os.environ)
+        return SecretStore(self._stock.secrets, self.controller(), os.environ)
 
     def host(self, name: str) -> Host:
         """A host by name."""
         with self._lock:
             if name not in self._hosts:
-                spec = self._host_specs[name]
+                spec = self._stock.hosts[name]
                 self._hosts[name] = open_host(name, spec, secrets=self.secrets, halt=self._app.halt)
             return self._hosts[name]
 
@@ -101,13 +106,53 @@ class Box:
             if name not in self._repositories:
                 self._repositories[name] = open_repository(
                     name,
-                    self._repository_specs[name],
+                    self._stock.repositories[name],
                     secrets=self.secrets,
                     controller=self.controller(),
                     state=self._app.settings.state,
-                    hosts=self._host_specs,
+                    hosts=self._stock.hosts,
                 )
             return self._repositories[name]
+
+    def mirrored(self, repository: str, store: str) -> Repository:
+        """The mirror of a repository, read where it lies."""
+        name = f"{repository}@{store}"
+        with self._lock:
+            if name not in self._repositories:
+                reading = self._stock.stores[store].reading(repository, self.secrets)
+                if reading is None:
+                    raise StoreError(
+                        f"restic cannot read {store} in place", hint=f"drorch recover {store} --to FOLDER, then restore"
+                    )
+                self._repositories[name] = open_mirror(
+                    name,
+                    reading,
+                    self._stock.repositories[repository].password,
+                    secrets=self.secrets,
+                    controller=self.controller(),
+                    state=self._app.settings.state,
+                    hosts=self._stock.hosts,
+                )
+            return self._repositories[name]
+
+    def store(self, name: str) -> Store:
+        """A store by name."""
+        with self._lock:
+            if name not in self._stores:
+                self._stores[name] = self._stock.stores[name].open(name, self._means())
+            return self._stores[name]
+
+    def files(self, repository: str) -> Shelf:
+        """The files of a repository as they lie there."""
+        with self._lock:
+            if repository not in self._shelves:
+                self._shelves[repository] = open_shelf(
+                    repository, self._stock.repositories[repository], self._means(), self._stock.hosts
+                )
+            return self._shelves[repository]
+
+    def _means(self) -> Means:
+        return Means(secrets=self.secrets, clock=self.clock, host=self.host)
 
     def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
         """Hold a name alone."""
@@ -115,9 +160,9 @@ class Box:
 
     def notifier(self, name: str) -> Notifier:
         """A route by name."""
-        if name not in self._routes:
+        if name not in self._stock.routes:
             raise DrorchError(f"no route {name}", hint="define it under notify: in the inventory")
-        return _Told(self._routes[name], self.secrets)
+        return _Told(self._stock.routes[name], self.secrets)
 
     def close(self) -> None:
         """Give back connections and servers."""
@@ -126,6 +171,8 @@ class Box:
                 closer: Callable[[], None] | None = getattr(repository, "close", None)
                 if closer is not None:
                     closer()
+            for shelf in (*self._stores.values(), *self._shelves.values()):
+                shelf.close()
             for host in self._hosts.values():
                 host.close()
 
@@ -170,17 +217,14 @@ class App:
 
     def box(self, plan: Plan) -> Box:
         """The tools of a plan: only what it carries."""
-        return Box(self, dict(plan.hosts), dict(plan.repositories), dict(plan.routes), dict(plan.secrets))
+        return Box(self, _Stock(plan.hosts, plan.repositories, plan.stores, plan.routes, plan.secrets))
 
     def everything(self) -> Box:
         """The tools of the whole inventory, for verbs that work on hosts and repositories directly."""
         inventory = self.documents.inventory
         return Box(
             self,
-            dict(inventory.hosts),
-            dict(inventory.repositories),
-            dict(inventory.notify),
-            dict(inventory.secrets),
+            _Stock(inventory.hosts, inventory.repositories, inventory.stores, inventory.notify, inventory.secrets),
         )
 
 

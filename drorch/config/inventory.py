@@ -1,17 +1,18 @@
 """The inventory's models: what there is and where."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from drorch.core.host import Domain, FakeHostSpec, LocalHostSpec, SshHostSpec
-from drorch.core.model import Frozen, HostName, Name, RepositoryName, SecretRef
+from drorch.core.host import FakeHostSpec, LocalHostSpec, SshHostSpec
+from drorch.core.model import Frozen, HostName, Name, RepositoryName
 from drorch.core.repository import RepositorySpec
 from drorch.core.scene import Objectives
 from drorch.core.schedule import TimeZone
 from drorch.core.secret import SecretSpec
 from drorch.notifiers import AnyRoute
 from drorch.sources import AnySource
+from drorch.stores import AnyStore
 
 
 def _connector(value: object) -> str:
@@ -48,28 +49,6 @@ class Service(Frozen):
     """What of it is backed up, by a name that runbooks use."""
 
 
-class Lock(Frozen):
-    """Objects that cannot be deleted for a while, S3's Object Lock."""
-
-    mode: Literal["governance", "compliance"] = "governance"
-    """``compliance`` cannot be undone by anyone."""
-    days: Annotated[int, Field(ge=1, le=36500)]
-
-
-class S3Store(Frozen):
-    """A bucket for off-site copies."""
-
-    kind: Literal["s3"]
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")]
-    """Address of the provider, such as ``https://s3.example.com``."""
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    """Name of the bucket: 3 to 63 lower-case letters, digits, ``-`` and ``.``."""
-    credentials: SecretRef
-    lock: Lock | None = None
-    """Whether what is written cannot be deleted for a while; the bucket must have been made so."""
-    domain: Domain = Domain()
-
-
 class Inventory(Frozen):
     """The whole inventory document."""
 
@@ -81,7 +60,7 @@ class Inventory(Frozen):
     """The machines, by name. One with an ``address`` is reached by SSH, one without is the machine of drorch."""
     repositories: dict[Name, RepositorySpec] = Field(default_factory=dict)
     """restic repositories, by name. `drorch repository create NAME` makes one."""
-    stores: dict[Name, S3Store] = Field(default_factory=dict)
+    stores: dict[Name, AnyStore] = Field(default_factory=dict)
     """Where off-site copies go, by name."""
     services: dict[Name, Service] = Field(default_factory=dict)
     """What the business must keep running, by name."""

@@ -231,6 +231,7 @@ def _own_words(one: Case) -> Iterator[Problem]:
         "host": inventory.hosts,
         "repository": inventory.repositories,
         "source": service.sources,
+        "store": inventory.stores,
         "notify": inventory.notify,
     }
     for stands in one.steps:
@@ -257,6 +258,7 @@ def scene_of(inventory: Inventory, runbook: Runbook, service: Service, target: s
         controller_side=frozenset(name for name, spec in inventory.hosts.items() if isinstance(spec, LocalHostSpec)),
         work={name: spec.work for name, spec in inventory.hosts.items()},
         snapshot=runbook.snapshot,
+        stores=inventory.stores,
     )
 
 

@@ -106,8 +106,6 @@ def doubtful_stock(salvaged: Salvaged[Inventory]) -> Iterator[Problem]:
                 yield salvaged.problem(path, "no key is pinned: it will be refused", f"drorch host trust {name}")
             elif not is_host_key(host.host_key):
                 yield salvaged.problem(path, "is no public host key: it will be refused", f"drorch host trust {name}")
-    for name in inventory.stores:
-        yield salvaged.problem(("stores", name), "nothing is copied there yet", "off-site copies are still to come")
     for name, service in inventory.services.items():
         yield from _together(salvaged, inventory, name)
         if not service.standbys:

@@ -14,6 +14,12 @@
     │   ├── WrongPassword       the password opens no key
     │   ├── StreamFailed        the command whose output was to be stored failed or gave nothing
     │   └── ResticUnusable      no restic, or one too old
+    ├── StoreError              a store of off-site copies refused or cannot be used
+    │   ├── StoreUnreachable    no answer, or none in time; a retry may help
+    │   ├── StoreDenied         the credential is wrong, expired, or may not do this
+    │   ├── ObjectMissing       no such object
+    │   ├── AlreadyThere        it was to be written only if absent, and there is one
+    │   └── ContentRefused      what was sent does not match its checksum
     ├── RunError                a run cannot be started, found, resumed or answered
     │   ├── Busy                another process works on it
     │   ├── NoSuchRun
@@ -126,6 +132,32 @@ class StreamFailed(RepositoryError):
 
 class ResticUnusable(RepositoryError):
     """No usable restic."""
+
+
+class StoreError(DrorchError):
+    """A store refused or cannot be used."""
+
+
+class StoreUnreachable(StoreError):
+    """No answer from a store."""
+
+    retryable = True
+
+
+class StoreDenied(StoreError):
+    """The credential is wrong, expired, or may not do this."""
+
+
+class ObjectMissing(StoreError):
+    """No such object."""
+
+
+class AlreadyThere(StoreError):
+    """It was to be written only if absent."""
+
+
+class ContentRefused(StoreError):
+    """What was sent does not match its checksum."""
 
 
 class RunError(DrorchError):

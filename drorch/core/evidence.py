@@ -34,6 +34,8 @@ class Evidence(Frozen):
     """The source whose recovery point these facts are about."""
     level: ProofLevel | None = None
     """The proof level that these facts show for that source."""
+    levels: dict[str, ProofLevel] = Field(default_factory=dict)
+    """The proof level that these facts show for several sources' recovery points of this run, by source."""
     exceptions: tuple[str, ...] = ()
     """What did not go as it should although the step's purpose was reached (files that could not be read, …);
     a run with any of these ends as ``completed_with_exceptions``."""

@@ -198,8 +198,17 @@ class Domain(Frozen):
     """What can fail together; two copies in one domain are one copy."""
 
     provider: str = ""
+    """Who runs it: ``hetzner``, ``own``."""
     region: str = ""
+    """Where it stands."""
     account: str = ""
+    """Under which account; whoever takes that over reaches everything in it."""
+    payer: str = ""
+    """Who pays: one unpaid bill or blocked card ends everything that it pays for."""
+    key_holder: str = ""
+    """Who holds its passwords and keys."""
+    dns: str = ""
+    """Under which domain name's registrar its address is found."""
 
 
 class _HostSpec(Frozen):

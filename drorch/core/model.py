@@ -44,6 +44,7 @@ HostName = Annotated[Name, Ref("host")]
 ServiceName = Annotated[Name, Ref("service")]
 SourceName = Annotated[Name, Ref("source")]
 RepositoryName = Annotated[Name, Ref("repository")]
+StoreName = Annotated[Name, Ref("store")]
 NotifyName = Annotated[Name, Ref("notify")]
 StepName = Annotated[Name, Ref("step")]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -10,6 +10,7 @@ from drorch.core.errors import Refused
 from drorch.core.model import Duration, Frozen
 from drorch.core.repository import RepositorySpec
 from drorch.core.source import Destination, Source
+from drorch.core.store import StoreSpec
 
 RunKind = Literal["backup", "drill", "failover", "failback", "maintenance"]
 PointSelection = str
@@ -44,6 +45,7 @@ class Scene:
     work: Mapping[str, str]
     """Each host's working folder; ``~`` stands for its user's home."""
     snapshot: PointSelection = "latest"
+    stores: Mapping[str, StoreSpec] = field(default_factory=dict)
 
     @property
     def drill(self) -> bool:

@@ -22,6 +22,7 @@ from drorch.core.model import Duration, Frozen, Json, Name, parse_duration
 from drorch.core.repository import Repository
 from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
+from drorch.core.store import Shelf, Store
 
 
 class StepState(StrEnum):
@@ -154,6 +155,22 @@ class Toolbox(Protocol):
 
         Raises:
             Busy: another held it all that time.
+        """
+        ...
+
+    def store(self, name: str) -> Store:
+        """A store of the scene."""
+        ...
+
+    def files(self, repository: str) -> Shelf:
+        """The files of a repository as they lie there, read on the controller: for mirrors."""
+        ...
+
+    def mirrored(self, repository: str, store: str) -> Repository:
+        """The mirror of a repository in a store, read by restic where it lies; it cannot be written to.
+
+        Raises:
+            StoreError: restic cannot read this kind of store in place.
         """
         ...
 

@@ -88,6 +88,8 @@ def _shown(steps: Mapping[str, Step], last: Mapping[str, Attempt]) -> dict[str, 
         step, evidence = steps.get(step_id), attempt.evidence
         if step is None or evidence is None:
             continue
+        for source, level in evidence.levels.items():
+            shown.setdefault(source, set()).add(level)
         shown_here = _levels_of(step, evidence)
         if evidence.source is None:
             service |= shown_here

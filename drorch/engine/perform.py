@@ -18,6 +18,7 @@ from drorch.core.repository import Repository
 from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
 from drorch.core.step import Memory, Notifier, Toolbox
+from drorch.core.store import Shelf, Store
 from drorch.engine.interpret import Attempt
 from drorch.engine.plan import Plan, PlannedStep
 
@@ -111,6 +112,15 @@ class _AttemptTools:
 
     def repository(self, name: str | None = None) -> Repository:
         return self.box.repository(name or self.scene.repository)
+
+    def store(self, name: str) -> Store:
+        return self.box.store(name)
+
+    def files(self, repository: str) -> Shelf:
+        return self.box.files(repository)
+
+    def mirrored(self, repository: str, store: str) -> Repository:
+        return self.box.mirrored(repository, store)
 
     def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
         return self.box.lease(name, wait=min(wait, timedelta(seconds=self.deadline.remaining())))

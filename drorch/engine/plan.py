@@ -27,6 +27,7 @@ from drorch.core.step import OnFailure, Planned, Step
 from drorch.notifiers import AnyRoute
 from drorch.steps import AnyStep
 from drorch.steps.cleanup import Cleanup
+from drorch.stores import AnyStore
 
 
 class PlannedStep(Frozen):
@@ -57,6 +58,7 @@ class Plan(Frozen):
     """The steps that run whatever happened, in order; a drill's clean-up is the last."""
     hosts: dict[Name, AnyHostSpec]
     repositories: dict[Name, RepositorySpec]
+    stores: dict[Name, AnyStore] = Field(default_factory=dict)
     routes: dict[Name, AnyRoute] = Field(default_factory=dict)
     secrets: dict[Name, SecretSpec] = Field(default_factory=dict)
     tell: Name | None = None
@@ -94,6 +96,7 @@ class Plan(Frozen):
             controller_side=frozenset(name for name, spec in self.hosts.items() if isinstance(spec, LocalHostSpec)),
             work={name: spec.work for name, spec in self.hosts.items()},
             snapshot=self.snapshot,
+            stores=self.stores,
         )
 
     def steps(self) -> Iterator[PlannedStep]:
@@ -159,6 +162,7 @@ def make_plan(
         afterwards=tuple(afterwards),
         hosts={name: inventory.hosts[name] for name in sorted(used.names["host"])},
         repositories={name: inventory.repositories[name] for name in sorted(used.names["repository"])},
+        stores={name: inventory.stores[name] for name in sorted(used.names["store"])},
         routes={name: inventory.notify[name] for name in sorted(used.names["notify"])},
         secrets={name: inventory.secrets[name] for name in sorted(used.names["secret"])},
         tell=tell,
@@ -192,6 +196,7 @@ class _Used:
         self._entries: Mapping[str, Mapping[str, Frozen]] = {
             "host": inventory.hosts,
             "repository": inventory.repositories,
+            "store": inventory.stores,
             "notify": inventory.notify,
             "secret": inventory.secrets,
         }

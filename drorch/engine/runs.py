@@ -136,15 +136,24 @@ def _points(attempts: tuple[Attempt, ...]) -> dict[str, Json]:
     points: dict[str, dict[str, Json]] = {}
     for attempt in attempts:
         evidence: Evidence | None = attempt.evidence
-        if evidence is None or evidence.source is None:
+        if evidence is None:
+            continue
+        for source, level in evidence.levels.items():
+            _raise(points.setdefault(source, {}), level)
+        if evidence.source is None:
             continue
         point = points.setdefault(evidence.source, {})
         if "snapshot" in evidence.facts:
             point["snapshot"] = evidence.facts["snapshot"]
             point["time"] = evidence.facts.get("snapshot_time") or evidence.facts.get("time")
-        if evidence.level and evidence.level.height >= ProofLevel(point.get("level", "taken")).height:
-            point["level"] = evidence.level.value
+        if evidence.level:
+            _raise(point, evidence.level)
     return {source: dict(point) for source, point in points.items()}
+
+
+def _raise(point: dict[str, Json], level: ProofLevel) -> None:
+    if level.height >= ProofLevel(point.get("level", "taken")).height:
+        point["level"] = level.value
 
 
 class Runs:

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from drorch.core.host import Host, HostSpec
+from drorch.core.model import SecretRef
 from drorch.core.repository import Repository, RepositorySpec
 from drorch.core.secret import Secrets
+from drorch.core.store import Reading
 
 
 def open_repository(
@@ -30,3 +32,22 @@ def open_repository(
     from drorch.repositories.restic.repository import ResticRepository  # noqa: PLC0415
 
     return ResticRepository(name, spec, secrets=secrets, controller=controller, state=state, hosts=hosts)
+
+
+def open_mirror(
+    name: str,
+    reading: Reading,
+    password: SecretRef,
+    *,
+    secrets: Secrets,
+    controller: Host,
+    state: Path,
+    hosts: Mapping[str, HostSpec] | None = None,
+) -> Repository:
+    """A mirrored repository where it lies in its store: it is only read, without locks."""
+    from drorch.repositories.restic.repository import ResticRepository  # noqa: PLC0415 - as above
+
+    spec = RepositorySpec(url=reading.url, password=password)
+    return ResticRepository(
+        name, spec, secrets=secrets, controller=controller, state=state, hosts=hosts, reading=reading
+    )

@@ -21,6 +21,7 @@ from drorch.core.scene import Objectives, RunFacts, RunKind, Scene
 from drorch.core.secret import Secrets, SecretSpec
 from drorch.core.source import Source
 from drorch.core.step import Earlier, Memory, Notifier, Step
+from drorch.core.store import Shelf, Store
 from drorch.hosts.local import LocalHost
 from drorch.repositories.memory import MemoryRepository
 from drorch.vault.secrets import SecretStore
@@ -124,6 +125,8 @@ class World:
         self.secrets: Secrets = SecretStore({"canary": SecretSpec(env="CANARY")}, self.at, {"CANARY": CANARY})
         self.repositories: dict[str, Repository] = {"nas": MemoryRepository("nas")}
         self.repositories["nas"].create(self.at)
+        self.stores: dict[str, Store] = {}
+        self.shelves: dict[str, Shelf] = {}
         self.values: dict[str, Json] = {}
         self.held: set[str] = set()
         self.told = Told()
@@ -229,6 +232,16 @@ class WorldTools:
         methods = frozenset({"backup", "restore", "compare", "check", "forget", "snapshots", "identify"})
         cutting: Any = _Cutting(self.world.repositories[name or "nas"], self.cut, methods, self.world.commands)
         return cutting  # type: ignore[no-any-return]  # it stands before a repository
+
+    def store(self, name: str) -> Store:
+        cutting: Any = _Cutting(self.world.stores[name], self.cut, frozenset({"put", "extend", "remove"}), [])
+        return cutting  # type: ignore[no-any-return]  # it stands before a store
+
+    def files(self, repository: str) -> Shelf:
+        return self.world.shelves[repository]
+
+    def mirrored(self, repository: str, store: str) -> Repository:
+        return self.world.repositories[f"{repository}@{store}"]
 
     @contextmanager
     def lease(self, name: str, *, wait: timedelta) -> Iterator[None]:

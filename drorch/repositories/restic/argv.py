@@ -56,14 +56,21 @@ class Common:
     options: tuple[str, ...] = ()
     """Extended options, ``key=value`` each: `extended`."""
     version: Version = RECOMMENDED
+    reading: bool = False
+    """Whether the repository is only read, without locks: a mirror in its store."""
+    further: tuple[str, ...] = ()
+    """Words that the storage needs, such as ``--cacert=…``."""
 
     def words(self, *verb: str, json: bool = True, locks: bool = True) -> tuple[str, ...]:
         """The head of a command."""
         words = [self.program, *verb]
         if json:
             words.append("--json")
-        if locks:
+        if self.reading:
+            words.append("--no-lock")
+        elif locks:
             words.append(f"--retry-lock={self.retry_lock}")
+        words += self.further
         for option in self.options:
             words += ["-o", option]
         return tuple(words)

@@ -11,6 +11,7 @@ from drorch.core.errors import RepositoryError
 from drorch.core.host import Command, Completed, Host, HostSpec, LineSink
 from drorch.core.repository import RepositorySpec
 from drorch.core.secret import Secret, Secrets
+from drorch.core.store import Reading
 from drorch.repositories.restic import argv, binary, parse
 from drorch.repositories.restic.argv import Common
 from drorch.repositories.restic.serve import Server, storage
@@ -67,6 +68,7 @@ class Reach:
         hosts: Mapping[str, HostSpec],
         first_wait: str,
         lock_wait: str,
+        reading: Reading | None = None,
     ) -> None:
         foreign = spec.url.split(":", 1)[0]
         if foreign in {"b2", "azure", "gs", "swift", "rclone"} and ":" in spec.url:
@@ -78,6 +80,7 @@ class Reach:
         self.controller = controller
         self.shown = f"{name} ({_without_password(spec.url)})"
         """Name and address, for messages."""
+        self._reading = reading
         self._state = state
         self._hosts = hosts
         self._first_wait = first_wait
@@ -144,6 +147,8 @@ class Reach:
                 site.restic.program,
                 retry_lock=self._first_wait,
                 options=argv.extended(self.spec.url),
+                reading=self._reading is not None,
+                further=self._reading.options if self._reading else (),
                 version=site.restic.version,
             )
 
@@ -188,7 +193,7 @@ class Reach:
         """The variables that tell restic at a host where the repository is."""
         url = self.spec.url
         if at.is_controller or not (self.spec.served or self.spec.is_path):
-            yield {"RESTIC_REPOSITORY": self._own_place() if self.spec.is_path else url, **self._credentials()}
+            yield {"RESTIC_REPOSITORY": self._own_place() if self.spec.is_path else url, **self._storage_environment()}
             return
         if not self.spec.served:
             raise RepositoryError(
@@ -201,6 +206,9 @@ class Reach:
                 "RESTIC_REST_USERNAME": door.user,
                 "RESTIC_REST_PASSWORD": door.password,
             }
+
+    def _storage_environment(self) -> Environment:
+        return dict(self._reading.env) if self._reading else dict(self._credentials())
 
     def _credentials(self) -> dict[str, Secret]:
         return {name: self.secrets.get(ref) for name, ref in self.spec.credentials.items()}

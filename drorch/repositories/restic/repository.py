@@ -23,6 +23,7 @@ from drorch.core.repository import (
 )
 from drorch.core.secret import Secret, Secrets
 from drorch.core.source import Part, Stream, Tree
+from drorch.core.store import Reading
 from drorch.repositories.restic import argv, compare, parse
 from drorch.repositories.restic.reach import Reach
 
@@ -46,6 +47,7 @@ class ResticRepository:
         hosts: Mapping[str, HostSpec] | None = None,
         first_wait: str = argv.FIRST_LOCK_WAIT,
         lock_wait: str = LOCK_WAIT,
+        reading: Reading | None = None,
     ) -> None:
         self._name = name
         self._reach = Reach(
@@ -57,6 +59,7 @@ class ResticRepository:
             hosts=hosts or {},
             first_wait=first_wait,
             lock_wait=lock_wait,
+            reading=reading,
         )
 
     @property

@@ -1,0 +1,49 @@
+"""``s3``: a bucket, with or without Object Lock."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from drorch.core.errors import StoreError
+from drorch.core.model import SecretRef
+from drorch.core.secret import Secrets
+from drorch.core.store import Means, Reading, Store, StoreSpec
+
+
+class S3Store(StoreSpec):
+    """A bucket for off-site copies."""
+
+    kind: Literal["s3"]
+    endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@/]+/?$")]
+    """Address of the provider, such as ``https://s3.example.com``."""
+    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    """Name of the bucket: 3 to 63 lower-case letters, digits, ``-`` and ``.``."""
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
+    """As the provider names it; many take any."""
+    credentials: SecretRef
+    """The writer's: the access key's id and its secret, as ``ID:SECRET`` or on two lines. It should be able to put and
+    to extend locks, not to delete: `drorch store policy NAME` prints what to grant."""
+    deleter: SecretRef | None = None
+    """A second credential, of the same form, that may delete; kept elsewhere. Nothing is ever deleted without it."""
+    parallel: Annotated[int, Field(ge=1, le=256)] = 32
+    """Calls at once at most; fewer are made when the provider asks to slow down."""
+    bandwidth: Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(\.\d+)? ?[kMG]B/s$")] | None = None
+    """At most so much is sent, such as ``20 MB/s``; no limit unless said."""
+    certificate: str | None = None
+    """File with the certificate authority of the endpoint, where it is no public one."""
+
+    def describe(self) -> str:
+        """What it is."""
+        return f"bucket {self.bucket} at {self.endpoint}"
+
+    def open(self, name: str, means: Means) -> Store:
+        """The store."""
+        raise StoreError(f"{name}: not there yet")
+
+    def reading(self, repository: str, secrets: Secrets) -> Reading | None:
+        """With the writer's credential."""
+        return None
+
+    def credentials_named(self) -> tuple[SecretRef, ...]:
+        """The writer's, the deleter's."""
+        return (self.credentials, *((self.deleter,) if self.deleter else ()))
