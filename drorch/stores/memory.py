@@ -99,6 +99,7 @@ class MemoryStore:
             listed = [
                 Entry(key, len(held.content), held.modified, md5=_md5(held.content)) for key, held in self._live(folder)
             ]
+        yield from listed
 
     def read(self, key: str, *, limit: int, version: str = "") -> bytes:
         """A whole object."""
@@ -214,7 +215,7 @@ class MemoryStore:
             return twin.put(key, content, sha256=sha256)
 
         with self._call("probe", ""):
-            return tried(twin, tampered=tampered, further=twin._lock_trials)  # noqa: SLF001 - the same class
+            return tried(twin, tampered=tampered, further=twin._lock_trials)
 
     def close(self) -> None:
         """Nothing is held."""
