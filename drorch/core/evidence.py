@@ -35,7 +35,8 @@ class Evidence(Frozen):
     level: ProofLevel | None = None
     """The proof level that these facts show for that source."""
     levels: dict[str, ProofLevel] = Field(default_factory=dict)
-    """The proof level that these facts show for several sources' recovery points of this run, by source."""
+    """The proof level that these facts show for the recovery points of several sources, by source; which points stands
+    in the facts, ``points: {SOURCE: {snapshot, time}}``."""
     exceptions: tuple[str, ...] = ()
     """What did not go as it should although the step's purpose was reached (files that could not be read, …);
     a run with any of these ends as ``completed_with_exceptions``."""

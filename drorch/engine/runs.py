@@ -139,7 +139,11 @@ def _points(attempts: tuple[Attempt, ...]) -> dict[str, Json]:
         if evidence is None:
             continue
         for source, level in evidence.levels.items():
-            _raise(points.setdefault(source, {}), level)
+            said = evidence.facts.get("points", {}).get(source, {})
+            point = points.setdefault(source, {})
+            if point.setdefault("snapshot", said.get("snapshot")) == said.get("snapshot"):
+                point.setdefault("time", said.get("time"))
+                _raise(point, level)
         if evidence.source is None:
             continue
         point = points.setdefault(evidence.source, {})
