@@ -18,7 +18,7 @@ from pydantic import Field, StringConstraints
 
 from drorch.core.clock import Clock
 from drorch.core.host import Domain, Host
-from drorch.core.model import Frozen, SecretRef
+from drorch.core.model import Frozen, Json, SecretRef
 from drorch.core.secret import Secret, Secrets
 
 
@@ -268,6 +268,40 @@ class Means:
     """A host of the inventory by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What the credentials of a store should be allowed, and nothing more."""
+
+    documents: Mapping[str, Json]
+    """By whom they are for: ``writer``, ``deleter``; as the provider takes them."""
+    notes: tuple[str, ...] = ()
+    """What whoever applies them should know, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What making a store's place came to."""
+
+    done: tuple[str, ...]
+    """What was done, in order, one sentence each; nothing where it was there and whole."""
+    has: tuple[str, ...]
+    """What the place has now, as it was seen afterwards."""
+    lacks: tuple[str, ...]
+    """What it should have and has not, each with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """Making a store's place at its provider."""
+
+    will: tuple[str, ...]
+    """What will be done, in order, one sentence each."""
+    warnings: tuple[str, ...]
+    """What cannot be undone, or costs somebody something."""
+    create: Callable[[], Created]
+    """Do it; safe to repeat. Raises a `StoreError`."""
+
+
 class StoreSpec(Frozen, ABC):
     """A store as the inventory declares it: a kind is a frozen model, its fields are what the user writes."""
 
@@ -294,3 +328,14 @@ class StoreSpec(Frozen, ABC):
     def credentials_named(self) -> tuple[SecretRef, ...]:
         """The secrets that it uses, the writer's first."""
         return ()
+
+    def policies(self) -> Policies | None:
+        """What to allow its credentials; pure. None where there is nothing of the kind."""
+        return None
+
+    def creation(self, name: str, means: Means, credentials: SecretRef | None = None) -> Creation | None:
+        """How its place is made, with other credentials than the writer's where said; nothing connects yet.
+
+        None where there is nothing to be made by drorch: a folder is the administrator's.
+        """
+        return None
