@@ -43,6 +43,7 @@ VERBS: Final[Mapping[str, str]] = {
     "schema": "Print the JSON Schema of inventory or runbook, for editors.",
     "host": "List hosts, test them, trust their keys.",
     "repository": "Create, list and unlock repositories.",
+    "store": "Make, probe and list stores of off-site copies.",
     "completion": "Print the shell's completion script.",
 }
 

@@ -1,0 +1,1 @@
+"""Everything that speaks S3: all of boto3 is here."""
