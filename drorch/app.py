@@ -19,7 +19,7 @@ from drorch.core.repository import Repository, RepositorySpec
 from drorch.core.route import Route
 from drorch.core.secret import SecretSpec
 from drorch.core.step import Notifier
-from drorch.core.store import Means, Shelf, Store, StoreSpec
+from drorch.core.store import Means, Reading, Shelf, Store, StoreSpec
 from drorch.engine.journal import Journal
 from drorch.engine.lease import Leases
 from drorch.engine.plan import Plan
@@ -116,14 +116,20 @@ class Box:
 
     def mirrored(self, repository: str, store: str) -> Repository:
         """The mirror of a repository, read where it lies."""
-        name = f"{repository}@{store}"
+        reading = self._stock.stores[store].reading(repository, self.secrets)
+        if reading is None:
+            raise StoreError(
+                f"restic cannot read {store} in place", hint=f"drorch recover {store} --to FOLDER, then restore"
+            )
+        return self._elsewhere(f"{repository}@{store}", repository, reading)
+
+    def elsewhere(self, repository: str, reading: Reading) -> Repository:
+        """A copy of a repository's files in another place, read where it lies."""
+        return self._elsewhere(f"{repository}@{reading.url}", repository, reading)
+
+    def _elsewhere(self, name: str, repository: str, reading: Reading) -> Repository:
         with self._lock:
             if name not in self._repositories:
-                reading = self._stock.stores[store].reading(repository, self.secrets)
-                if reading is None:
-                    raise StoreError(
-                        f"restic cannot read {store} in place", hint=f"drorch recover {store} --to FOLDER, then restore"
-                    )
                 self._repositories[name] = open_mirror(
                     name,
                     reading,

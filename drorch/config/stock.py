@@ -14,6 +14,9 @@ from drorch.core.errors import Problem
 from drorch.core.host import Domain, LocalHostSpec, SshHostSpec
 from drorch.core.repository import RepositorySpec
 from drorch.core.secret import SecretSpec
+from drorch.core.store import StoreSpec
+from drorch.stores.directory import DirectoryStore
+from drorch.stores.s3 import S3Store
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 _BACKENDS: Final = ("sftp", "rest", "s3")
@@ -30,6 +33,7 @@ def with_absolute_paths(inventory: Inventory, folder: Path) -> Inventory:
         update={
             "hosts": {name: _host(spec, folder) for name, spec in inventory.hosts.items()},
             "repositories": {name: _repository(spec, folder) for name, spec in inventory.repositories.items()},
+            "stores": {name: _store(spec, folder) for name, spec in inventory.stores.items()},
             "secrets": {name: _secret(spec, folder) for name, spec in inventory.secrets.items()},
         }
     )
@@ -52,6 +56,14 @@ def _repository(spec: RepositorySpec, folder: Path) -> RepositorySpec:
     if not spec.is_path:
         return spec
     return spec.model_copy(update={"url": absolute(spec.url.removeprefix("local:"), folder)})
+
+
+def _store(spec: StoreSpec, folder: Path) -> StoreSpec:
+    if isinstance(spec, DirectoryStore):
+        return spec.model_copy(update={"path": absolute(spec.path, folder)})
+    if isinstance(spec, S3Store) and spec.certificate:
+        return spec.model_copy(update={"certificate": absolute(spec.certificate, folder)})
+    return spec
 
 
 def _secret(spec: SecretSpec, folder: Path) -> SecretSpec:

@@ -22,7 +22,7 @@ from drorch.core.model import Duration, Frozen, Json, Name, parse_duration
 from drorch.core.repository import Repository
 from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
-from drorch.core.store import Shelf, Store
+from drorch.core.store import Reading, Shelf, Store
 
 
 class StepState(StrEnum):
@@ -172,6 +172,10 @@ class Toolbox(Protocol):
         Raises:
             StoreError: restic cannot read this kind of store in place.
         """
+        ...
+
+    def elsewhere(self, repository: str, reading: Reading) -> Repository:
+        """A copy of a repository's files in another place, read by restic where it lies; it cannot be written to."""
         ...
 
     def notifier(self, name: str) -> Notifier:

@@ -18,7 +18,7 @@ from drorch.core.repository import Repository
 from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
 from drorch.core.step import Memory, Notifier, Toolbox
-from drorch.core.store import Shelf, Store
+from drorch.core.store import Reading, Shelf, Store
 from drorch.engine.interpret import Attempt
 from drorch.engine.plan import Plan, PlannedStep
 
@@ -121,6 +121,9 @@ class _AttemptTools:
 
     def mirrored(self, repository: str, store: str) -> Repository:
         return self.box.mirrored(repository, store)
+
+    def elsewhere(self, repository: str, reading: Reading) -> Repository:
+        return self.box.elsewhere(repository, reading)
 
     def lease(self, name: str, *, wait: timedelta) -> AbstractContextManager[None]:
         return self.box.lease(name, wait=min(wait, timedelta(seconds=self.deadline.remaining())))

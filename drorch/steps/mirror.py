@@ -1,21 +1,18 @@
 """``mirror``: bring the off-site copy of a repository up to date, the same bytes, verified by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
-from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, Failure, Outcome, Progress, ProofLevel
 from drorch.core.model import Json, RepositoryName, StoreName
-from drorch.core.repository import Snapshot
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.core.store import Grade, Store
 from drorch.mirror import ledger, trust
 from drorch.mirror.ledger import Ledger, OutOfTime
 from drorch.mirror.transfer import Known, Passed, transfer
-from drorch.mirror.transfer import Step as Stage
-from drorch.steps._points import choose
+from drorch.steps._copied import newest, shown
 
 LEASE_PATIENCE = timedelta(hours=2)
 """How long another process may prune or mirror the repository before this attempt gives up; a retry may help."""
@@ -86,7 +83,7 @@ class Mirror(Step):
                     Known(before.config, before.seen_until),
                     extend_until=until,
                     check=ledger.watch(tools.clock, tools.deadline),
-                    show=_shown(tools),
+                    show=shown(tools),
                 )
             except OutOfTime as late:
                 return Failure(why=f"mirror to {self.store}: {late.message}", hint=late.hint, timed_out=True)
@@ -136,14 +133,13 @@ class Mirror(Step):
         """The newest complete recovery point of each source that is in the copy."""
         scene = tools.scene
         snapshots = tools.repository(self.repository).snapshots(tools.controller(), tags={"service": scene.service})
-        copied = [snapshot for snapshot in snapshots if snapshot.id in passed.snapshots]
-        return newest(tools, copied)
+        return newest(tools, (snapshot for snapshot in snapshots if snapshot.id in passed.snapshots))
 
     def _judged(self, passed: Passed, seen: trust.Known, facts: Mapping[str, Json]) -> Outcome:
         if seen.worse:
             return Failure(
-                why=f"the copy is up to date, but {self.store} got worse: it was seen to be {seen.best.value!r} and now is "
-                f"{seen.grade.value!r}",
+                why=f"the copy is up to date, but {self.store} got worse: it was seen to be {seen.best.value!r} and "
+                f"now is {seen.grade.value!r}",
                 hint=f"drorch store probe {self.store} shows what it takes now; with --accept that becomes the measure",
                 facts=dict(facts),
             )
@@ -161,49 +157,3 @@ class Mirror(Step):
             )
         levels = dict.fromkeys(facts["points"], ProofLevel.COPIED) if trusted else {}
         return Evidence(facts=dict(facts), levels=levels, exceptions=tuple(exceptions))
-
-
-def newest(tools: Tools, snapshots: list[Snapshot]) -> dict[str, Json]:
-    """The newest complete recovery point of each source of the service among these snapshots."""
-    found: dict[str, Json] = {}
-    for source in tools.scene.sources:
-        try:
-            chosen = choose(
-                snapshots,
-                tools.scene,
-                source,
-                "latest",
-                run=tools.run.id,
-                now=max(tools.clock.now(), tools.run.started),
-            )
-        except DrorchError:
-            continue  # there is none yet
-        found[source] = {"snapshot": chosen.main.id, "time": chosen.time.isoformat(), "run": chosen.run}
-    return found
-
-
-def _shown(tools: Tools) -> Callable[[Stage], None]:
-    """Progress with the time left, reckoned from the bytes, or from the objects where no bytes are sent."""
-    began: list[float] = []
-
-    def show(stage: Stage) -> None:
-        now = tools.clock.monotonic()
-        left = None
-        if stage.total:
-            if not began:
-                began.append(now)
-            share = stage.done_bytes / stage.total_bytes if stage.total_bytes else stage.done / stage.total
-            left = (now - began[0]) * (1 - share) / share if share > 0 else None
-        tools.progress(
-            Progress(
-                step=tools.step,
-                text=stage.text,
-                done_bytes=stage.done_bytes,
-                total_bytes=stage.total_bytes,
-                done_files=stage.done,
-                total_files=stage.total,
-                seconds_left=left,
-            )
-        )
-
-    return show

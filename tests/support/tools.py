@@ -21,7 +21,7 @@ from drorch.core.scene import Objectives, RunFacts, RunKind, Scene
 from drorch.core.secret import Secrets, SecretSpec
 from drorch.core.source import Source
 from drorch.core.step import Earlier, Memory, Notifier, Step
-from drorch.core.store import Shelf, Store
+from drorch.core.store import Reading, Shelf, Store
 from drorch.hosts.local import LocalHost
 from drorch.repositories.memory import MemoryRepository
 from drorch.vault.secrets import SecretStore
@@ -242,6 +242,9 @@ class WorldTools:
 
     def mirrored(self, repository: str, store: str) -> Repository:
         return self.world.repositories[f"{repository}@{store}"]
+
+    def elsewhere(self, repository: str, reading: Reading) -> Repository:
+        return self.world.repositories[f"{repository}@{reading.url}"]
 
     @contextmanager
     def lease(self, name: str, *, wait: timedelta) -> Iterator[None]:
