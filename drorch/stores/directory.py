@@ -1,5 +1,6 @@
 """``directory``: another disk or mount of the controller."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import StringConstraints, model_validator
@@ -7,6 +8,11 @@ from pydantic import StringConstraints, model_validator
 from drorch.core.errors import StoreError
 from drorch.core.secret import Secrets
 from drorch.core.store import Means, Reading, Store, StoreSpec
+from drorch.stores._disk import Disk
+from drorch.stores._folder import FolderStore
+
+LANES = 4
+"""Writers at once: one disk gains nothing from more."""
 
 
 class DirectoryStore(StoreSpec):
@@ -14,7 +20,7 @@ class DirectoryStore(StoreSpec):
 
     kind: Literal["directory"]
     path: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^-\s]")]
-    """The folder; it must exist, so that an unmounted disk is not taken for an empty store."""
+    """The folder. It holds a file ``.drorch-store``, so that an unmounted disk is not taken for an empty store."""
 
     @model_validator(mode="after")
     def _no_lock(self) -> Self:
@@ -27,8 +33,15 @@ class DirectoryStore(StoreSpec):
         return f"folder {self.path}"
 
     def open(self, name: str, means: Means) -> Store:
-        """The store."""
-        raise StoreError(f"{name}: not there yet")
+        """The store.
+
+        Raises:
+            StoreError: the path is not an absolute one.
+        """
+        root = Path(self.path).expanduser()
+        if not root.is_absolute():
+            raise StoreError(f"{name}: {self.path} is not an absolute path", hint="begin it with / or ~/")
+        return FolderStore(name, self.describe(), Disk(root), clock=means.clock, lanes=LANES, prefix=self.prefix)
 
     def reading(self, repository: str, secrets: Secrets) -> Reading | None:
         """As a local repository."""
