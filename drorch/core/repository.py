@@ -74,6 +74,22 @@ class Snapshot(Frozen):
     tree: str = ""
     bytes_processed: int | None = None
     """Size of what was backed up, where restic recorded it."""
+    original: str = ""
+    """The id of the snapshot in another repository that this is a copy of; empty for none. (Restic's own changes of a
+    snapshot, such as of its tags, name the former one here too.)"""
+
+    def copies(self, other: "Snapshot") -> bool:
+        """Whether this is a copy of another repository's snapshot, and tells of the very same content.
+
+        A tree's id is the hash of all that is below it, and copying leaves it alone.
+        """
+        return (
+            self.original == (other.original or other.id)
+            and bool(self.tree)
+            and (self.tree, self.time, self.host) == (other.tree, other.time, other.host)
+            and set(self.paths) == set(other.paths)
+            and set(self.tags) == set(other.tags)
+        )
 
     @property
     def origin(self) -> Tags | None:
@@ -133,6 +149,18 @@ class Forgotten(Frozen):
     bytes_freed: int | None = None
 
 
+class Copied(Frozen):
+    """What one copy from another repository brought about."""
+
+    copies: dict[str, str]
+    """The copy's id by the id of each snapshot that was asked for; every one is there."""
+    new: tuple[str, ...]
+    """Those among the snapshots asked for whose copies were not there before, by the ids of the originals."""
+    bytes_written: int | None
+    """About how much was stored, after compression and encryption; None while unknown."""
+    seconds: float
+
+
 ProgressSink = Callable[[Progress], None]
 
 
@@ -149,11 +177,14 @@ class Repository(Protocol):
         """Its name in the inventory."""
         ...
 
-    def create(self, at: Host) -> str:
+    def create(self, at: Host, *, like: "Repository | None" = None) -> str:
         """Create it; gives its id. The only call that ever does.
 
+        ``like`` names a repository of which it shall hold copies: files are cut into the same pieces then. This cannot
+        be mended later.
+
         Raises:
-            RepositoryError: there is one already, or something else is in the way.
+            RepositoryError: there is one already, or something else is in the way, or ``like`` has the same password.
         """
         ...
 
@@ -196,6 +227,20 @@ class Repository(Protocol):
 
     def forget(self, at: Host, snapshots: Sequence[str], *, prune: bool) -> Forgotten:
         """Remove exactly these snapshots and free their space. Exclusive. Deciding which is `core.retention`'s work."""
+        ...
+
+    def copy_from(
+        self, at: Host, source: "Repository", snapshots: Sequence[Snapshot], *, progress: ProgressSink
+    ) -> Copied:
+        """Bring about a copy of each of these snapshots of another repository, encrypted anew under this one's own key;
+        what is there already is not copied again. ``at`` is the controller. Locks both, neither exclusively.
+
+        Every snapshot was found here afterwards, with the same tree; its bytes were not read again: that is `check`.
+
+        Raises:
+            RepositoryError: both are one, or open with one password, or cut files differently, or cannot be used by
+                one process, or something did not arrive.
+        """
         ...
 
     def unlock(self, at: Host) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -22,8 +22,10 @@ from drorch.core.repository import (
     BackedUp,
     CheckReport,
     Comparison,
+    Copied,
     Forgotten,
     ProgressSink,
+    Repository,
     RestoredTree,
     Snapshot,
     Tags,
@@ -69,8 +71,10 @@ class MemoryRepository:
     """The snapshot that a restore began to write, by directory."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def create(self, at: Host) -> str:
+    def create(self, at: Host, *, like: Repository | None = None) -> str:
         """Create it; gives its id."""
+        if like is not None:
+            like.identify(at)
         with self._lock:
             if self._id:
                 raise RepositoryError(f"there is a repository {self.name} already", hint="use it")
@@ -126,6 +130,7 @@ class MemoryRepository:
             host=at.name,
             paths=paths,
             tags=tags.words(),
+            tree=_tree(entries),
             bytes_processed=sum(sizes),
         )
         with self._lock:
@@ -209,6 +214,37 @@ class MemoryRepository:
             freed = sum(kept.facts.bytes_stored for kept in gone) if prune else None
             return Forgotten(kept=tuple(self._kept), removed=tuple(snapshots), bytes_freed=freed)
 
+    def copy_from(
+        self, at: Host, source: Repository, snapshots: Sequence[Snapshot], *, progress: ProgressSink
+    ) -> Copied:
+        """Keep a copy of each of these snapshots of another repository in memory."""
+        what = f"copying from {source.name} to {self.name}"
+        if source.identify(at) == self.identify(at):
+            raise RepositoryError(f"{what}: both are one repository", hint="a copy needs a repository of its own")
+        kept: Callable[[str], _Kept | None] | None = getattr(source, "kept", None)
+        if kept is None:
+            raise RepositoryError(f"{what}: {source.name} is not in memory")
+        copies, new = {}, []
+        with self._lock:
+            for snapshot in snapshots:
+                there = next((each.snapshot.id for each in self._kept.values() if each.snapshot.copies(snapshot)), "")
+                original = kept(snapshot.id)
+                if original is None and not there:
+                    raise RepositoryError(f"{what}: snapshot {snapshot.id[:12]} is not there")
+                if original is not None and not there:
+                    there = hashlib.sha256(os.urandom(16)).hexdigest()
+                    whole = snapshot.model_copy(update={"id": there, "original": snapshot.original or snapshot.id})
+                    facts = original.facts.model_copy(update={"snapshot": there})
+                    self._kept[there] = _Kept(whole, facts, original.entries)
+                    new.append(snapshot.id)
+                copies[snapshot.id] = there
+            written = sum(self._kept[copies[id_]].facts.bytes_stored for id_ in new)
+        return Copied(copies=copies, new=tuple(new), bytes_written=written, seconds=0.0)
+
+    def kept(self, snapshot: str) -> _Kept | None:
+        """All that is known of a snapshot; None for none of that id."""
+        return self._kept.get(snapshot)
+
     def unlock(self, at: Host) -> None:
         """Nothing is ever locked."""
         self.identify(at)
@@ -219,6 +255,16 @@ class MemoryRepository:
         if snapshot.id not in self._kept:
             raise RepositoryError(f"{self.name} has no snapshot {snapshot.id[:8]}")
         return self._kept[snapshot.id].entries
+
+
+def _tree(entries: Mapping[str, Entry]) -> str:
+    """The hash of all content."""
+    found = hashlib.sha256()
+    for path, entry in sorted(entries.items()):
+        head = (path, entry.kind, entry.mode, entry.modified, len(entry.content))
+        found.update(repr(head).encode("utf-8", "surrogateescape"))
+        found.update(entry.content)
+    return found.hexdigest()
 
 
 def _ours(at: Host) -> None:

@@ -11,11 +11,11 @@ import pytest
 from drorch.core.errors import RepositoryError, RepositoryMissing, StreamFailed
 from drorch.core.host import Host
 from drorch.core.model import SecretRef
-from drorch.core.repository import BackedUp, Repository, Snapshot
+from drorch.core.repository import BackedUp, Copied, Repository, Snapshot
 from drorch.core.source import Part, Stream, Tree
 from drorch.repositories.memory import MemoryRepository
 from support.dumping import machine
-from support.vaults import NOW, SECRETS, OpenVault, contents, tags
+from support.vaults import NOW, SECRETS, OpenCopy, OpenVault, contents, tags
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Kit:
     here: Host
     folder: Path
     into: Path
+    copy: Repository
+    """One for copies of it, with a password of its own."""
 
     def take(self, part: Part | None = None, *, run: str = "nightly@1", days: int = 0, **words: bool) -> BackedUp:
         """One snapshot, of the folder unless said."""
@@ -67,12 +69,14 @@ def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kit]:
         opener: OpenVault = request.getfixturevalue("open_vault")
         vault = opener()
         missing = lambda: opener(url=str(tmp_path / "unmounted")).repository  # noqa: E731 - one of two
-        yield Kit(vault.repository, missing, vault.here, folder, tmp_path / "into")
+        second: OpenCopy = request.getfixturevalue("open_copy")
+        yield Kit(vault.repository, missing, vault.here, folder, tmp_path / "into", second().repository)
     else:
-        memory = MemoryRepository("vault", SECRETS)
+        memory, copy = MemoryRepository("vault", SECRETS), MemoryRepository("copy", SECRETS)
         here = machine("here", tmp_path / "home")
         memory.create(here)
-        yield Kit(memory, lambda: MemoryRepository("other"), here, folder, tmp_path / "into")
+        copy.create(here, like=memory)
+        yield Kit(memory, lambda: MemoryRepository("other"), here, folder, tmp_path / "into", copy)
 
 
 def test_a_missing_repository_is_never_created(kit: Kit) -> None:
@@ -297,3 +301,57 @@ def test_a_snapshot_that_is_gone_is_no_success(kit: Kit) -> None:
         kit.repository.compare(kit.here, snapshot, str(kit.into))
     with pytest.raises(RepositoryError):
         kit.repository.restore(kit.here, snapshot, f"{kit.into}2", progress=lambda _: None)
+
+
+def _copy(kit: Kit, *snapshots: Snapshot) -> Copied:
+    return kit.copy.copy_from(kit.here, kit.repository, snapshots, progress=lambda _: None)
+
+
+def test_a_copy_is_the_same_in_another_repository(kit: Kit) -> None:
+    """It has an id of its own, and time, host, paths, tags and tree of its original; what it restores is the same."""
+    first, second = (kit.snapshot(kit.take(run=f"nightly@{n}", days=n)) for n in range(2))
+    done = _copy(kit, first)
+    (copy,) = kit.copy.snapshots(kit.here)
+    assert (done.copies, done.new) == ({first.id: copy.id}, (first.id,))
+    assert copy.id != first.id
+    assert copy.copies(first)
+    assert not copy.copies(second)
+    assert copy.origin == first.origin
+    assert copy.model_copy(update={"id": first.id, "original": ""}) == first
+    kit.copy.restore(kit.here, copy, str(kit.into), progress=lambda _: None)
+    assert contents(Path(f"{kit.into}{kit.folder}")) == contents(kit.folder)
+    assert kit.copy.compare(kit.here, copy, str(kit.into)).differing == ()
+    assert kit.copy.check(kit.here, subset=(1, 1)).subset == "1/1"
+
+
+def test_nothing_is_copied_twice(kit: Kit) -> None:
+    """What is there already is found, whatever else is asked for with it, and nothing is written for it."""
+    first, second = (kit.snapshot(kit.take(run=f"nightly@{n}", days=n)) for n in range(2))
+    before = _copy(kit, first)
+    both = _copy(kit, first, second)
+    assert both.new == (second.id,)
+    assert both.copies[first.id] == before.copies[first.id]
+    again = _copy(kit, first, second)
+    assert (again.copies, again.new, again.bytes_written) == (both.copies, (), 0)
+    assert {each.id for each in kit.copy.snapshots(kit.here)} == set(both.copies.values())
+    assert _copy(kit).copies == {}
+
+
+def test_a_snapshot_that_is_gone_is_not_copied(kit: Kit) -> None:
+    """Neither is silently left out what the source no longer has; a copy of it that was there stays, and is found."""
+    first, second = (kit.snapshot(kit.take(run=f"nightly@{n}", days=n)) for n in range(2))
+    there = _copy(kit, first)
+    kit.repository.forget(kit.here, [first.id, second.id], prune=True)
+    assert _copy(kit, first).copies == there.copies
+    with pytest.raises(RepositoryError, match=second.id[:12]):
+        _copy(kit, second)
+
+
+def test_a_repository_is_no_copy_of_itself(kit: Kit) -> None:
+    """Copying within one repository, or from or into one that is not there, is refused."""
+    first = kit.snapshot(kit.take())
+    with pytest.raises(RepositoryError):
+        kit.repository.copy_from(kit.here, kit.repository, [first], progress=lambda _: None)
+    with pytest.raises(RepositoryMissing):
+        kit.copy.copy_from(kit.here, kit.missing(), [first], progress=lambda _: None)
+    assert [each.id for each in kit.repository.snapshots(kit.here)] == [first.id]

@@ -161,10 +161,10 @@ def test_a_listing_that_cannot_be_read_is_an_error(answer: bytes) -> None:
 
 def test_ids_are_read() -> None:
     """A new repository and an opened one name the same id."""
-    assert parse.created(recorded("init").stdout) == parse.identified(recorded("identify").stdout)
+    assert parse.created(recorded("init").stdout) == parse.config(recorded("identify").stdout).id
     for answer in (b"", b"null", b'{"id": "short"}', b"text\n"):
         with pytest.raises(RepositoryError):
-            parse.identified(answer)
+            parse.config(answer)
         with pytest.raises(RepositoryError):
             parse.created(answer)
 

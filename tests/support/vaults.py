@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from support.quickkey import quicken
 
 PASSWORD = "planted-repository-password-3e1f"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SECRETS = Known({"vault": PASSWORD, "dump": "planted-dump-password-77aa"})
+COPY_PASSWORD = "planted-copy-password-9b0d"
+SECRETS = Known({"vault": PASSWORD, "copy": COPY_PASSWORD, "dump": "planted-dump-password-77aa"})
 
 
 def tags(run: str = "nightly@1", part: str = "tree") -> Tags:
@@ -70,7 +71,24 @@ def empty_vault(restic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def empty_copy(empty_vault: Path, restic: Path) -> Path:
+    """An empty repository for copies of those that `empty_vault` is the template of; cheap to open."""
+    folder = empty_vault.parent / "copy"
+    env = {
+        "RESTIC_PASSWORD": COPY_PASSWORD,
+        "RESTIC_FROM_PASSWORD": PASSWORD,
+        "RESTIC_FROM_REPOSITORY": str(empty_vault),
+        "RESTIC_CACHE_DIR": str(folder.parent / "cache"),
+        "PATH": os.environ["PATH"],
+    }
+    subprocess.run([restic, "init", "-r", folder, "--copy-chunker-params"], env=env, check=True, capture_output=True)
+    quicken(folder, COPY_PASSWORD)
+    return folder
+
+
 OpenVault = Callable[..., Vault]
+OpenCopy = Callable[..., Vault]
 
 
 @pytest.fixture
@@ -91,12 +109,14 @@ def open_vault(empty_vault: Path, restic: Path, tmp_path: Path) -> Iterator[Open
             stdin=subprocess.DEVNULL,
         )
 
-    def opener(*, hosts: Mapping[str, HostSpec] | None = None, secrets: Known = SECRETS, **words: object) -> Vault:
+    def opener(
+        *, name: str = "vault", hosts: Mapping[str, HostSpec] | None = None, secrets: Known = SECRETS, **words: object
+    ) -> Vault:
         declared = {"url": str(folder), "password": SecretRef(secret="vault"), **words}
         controller = LocalHost("controller", LocalHostSpec(), halt=Halt())
         here = machine("here", tmp_path / "home")
         repository = ResticRepository(
-            "vault",
+            name,
             RepositorySpec.model_validate(declared),
             secrets=secrets,
             controller=controller,
@@ -111,6 +131,19 @@ def open_vault(empty_vault: Path, restic: Path, tmp_path: Path) -> Iterator[Open
     yield opener
     for each in opened:
         each.close()
+
+
+@pytest.fixture
+def open_copy(empty_copy: Path, open_vault: OpenVault, tmp_path: Path) -> OpenCopy:
+    """Opens a second repository, for copies of the first, given other words of its declaration."""
+    folder = tmp_path / "copy"
+    shutil.copytree(empty_copy, folder)
+
+    def opener(**words: object) -> Vault:
+        vault = open_vault(**{"name": "copy", "url": str(folder), "password": SecretRef(secret="copy"), **words})
+        return replace(vault, folder=folder)
+
+    return opener
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from drorch.core.source import Part, Tree
 RESTIC = "restic"
 ENVIRONMENT = ("RESTIC_REPOSITORY", "RESTIC_PASSWORD", "RESTIC_CACHE_DIR", "RESTIC_PROGRESS_FPS", "TMPDIR", "TZ")
 """The variables that every command is given."""
+SOURCE_ENVIRONMENT = ("RESTIC_FROM_REPOSITORY", "RESTIC_FROM_PASSWORD")
+"""The variables that name a second repository."""
 
 GROUP_BY = "host,paths"
 """How restic finds the parent: run tags differ every night, so they must not be part of the group. A parent only
@@ -89,9 +91,17 @@ def version(program: str = RESTIC) -> tuple[str, ...]:
     return (program, "version", "--json")
 
 
-def create(common: Common) -> tuple[str, ...]:
-    """Make a repository."""
-    return common.words("init", locks=False)
+def create(common: Common, *, like: bool = False) -> tuple[str, ...]:
+    """Make a repository; ``like``: one that cuts files as the one that `SOURCE_ENVIRONMENT` names."""
+    return (*common.words("init", locks=False), *(["--copy-chunker-params"] if like else []))
+
+
+def copy(common: Common, snapshots: Sequence[str]) -> tuple[str, ...]:
+    """Copy exactly these snapshots from the repository that `SOURCE_ENVIRONMENT` names.
+
+    As text: up to 0.19.1 it says nothing at all in JSON. ``--verbose`` tells how much is written.
+    """
+    return (*common.words("copy", json=False), "--verbose", "--", *snapshots)
 
 
 def identify(common: Common) -> tuple[str, ...]:

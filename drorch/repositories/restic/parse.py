@@ -218,12 +218,46 @@ def created(stdout: bytes) -> str:
     raise _strange("init", stdout)
 
 
-def identified(stdout: bytes) -> str:
-    """The repository's id from its ``config``."""
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a repository was made with."""
+
+    id: str
+    chunker: str
+    """Where files are cut depends on it. As old as the repository, it cannot be changed; it is nobody's business."""
+
+
+def config(stdout: bytes) -> Config:
+    """The repository's ``config``."""
     message = _object(stdout)
     if message is None:
         raise _strange("cat config", stdout)
-    return _identifier(message)
+    return Config(_identifier(message), str(message.get("chunker_polynomial", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """A line of `restic copy`."""
+
+    packs: tuple[int, int] | None = None
+    """So many packs of so many of the present snapshot are copied."""
+    begins: bool = False
+    """Whether the next snapshot is begun, which takes `size` bytes."""
+    size: int = 0
+
+
+def copying(line: bytes) -> Copying | None:
+    """One line of `restic copy`; None for any that tells nothing of how far it is."""
+    text = line.decode("utf-8", "replace").strip()
+    if found := _PACKS.search(text):
+        return Copying(packs=(int(found[1]), int(found[2])))
+    if found := _SETS_OUT.match(text):
+        return Copying(begins=True, size=round(float(found[1]) * _SIZES[found[2]]))
+    return None
+
+
+_PACKS = re.compile(r"^\[[0-9:]+\].* (\d+) / (\d+) packs copied$")
+_SETS_OUT = re.compile(r"^copy \d+ blobs with disk size ([0-9.]+) (B|KiB|MiB|GiB|TiB) in \d+ packfiles$")
 
 
 def snapshots(stdout: bytes) -> tuple[Snapshot, ...]:
@@ -262,6 +296,7 @@ def _snapshot(entry: Mapping[str, Any]) -> tuple[Snapshot, BackedUp | None] | No
         paths=tuple(entry.get("paths") or ()),
         tags=tuple(entry.get("tags") or ()),
         tree=entry.get("tree", ""),
+        original=entry.get("original") or "",
         bytes_processed=facts.bytes_processed if facts else None,
     )
     return snapshot, facts

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -12,7 +12,7 @@ from drorch.core.host import Command, Completed, Host, HostSpec, LineSink
 from drorch.core.repository import RepositorySpec
 from drorch.core.secret import Secret, Secrets
 from drorch.core.store import Reading
-from drorch.repositories.restic import argv, binary, parse
+from drorch.repositories.restic import argv, binary, pair, parse
 from drorch.repositories.restic.argv import Common
 from drorch.repositories.restic.serve import Server, storage
 
@@ -75,6 +75,7 @@ class Reach:
             raise RepositoryError(
                 f"{name}: drorch does not know storages of the kind {foreign}", hint="use a path, sftp:, rest: or s3:"
             )
+        self.name = name
         self.spec = spec
         self.secrets = secrets
         self.controller = controller
@@ -134,23 +135,24 @@ class Reach:
         good: tuple[int, ...] = (parse.OK,),
         on_line: LineSink | None = None,
         extra: Mapping[str, str | Secret] | None = None,
+        source: "Reach | None" = None,
     ) -> Completed:
         """Run a command of restic's; a lock that stays is met by one plain `unlock` and one more, longer try.
+
+        ``source`` is a second repository that the command reads; then it can run on the controller only.
 
         Raises:
             RepositoryError: it ended in another way than ``good`` allows.
         """
         site = self.site(at)
-        with self._open(at) as place:
-            env = self._environment(site, place, extra or {}, what)
-            common = Common(
-                site.restic.program,
-                retry_lock=self._first_wait,
-                options=argv.extended(self.spec.url),
-                reading=self._reading is not None,
-                further=self._reading.options if self._reading else (),
-                version=site.restic.version,
-            )
+        with self.opened(at) as place:
+            both = self._beside(at, source, place, what) if source else place
+            env = self._environment(site, both, extra or {}, what)
+            common = self.common(site)
+            if source is not None:
+                # Of two repositories, `--no-lock` is for the one that is read.
+                theirs = source.common(site)
+                common = replace(theirs, options=tuple(dict.fromkeys((*common.options, *theirs.options))))
 
             def run(words: tuple[str, ...]) -> Completed:
                 return at.run(Command(words, env=env, output_limit=DOCUMENT_LIMIT), on_line=on_line)
@@ -158,6 +160,8 @@ class Reach:
             end = run(build(common))
             if end.exit_code == parse.LOCKED:
                 at.run(Command(argv.unlock(common), env=env))
+                if source is not None:
+                    source.clear(at)
                 end = run(build(replace(common, retry_lock=self._lock_wait)))
         end = replace(
             end,
@@ -166,10 +170,50 @@ class Reach:
             ),
         )
         if end.exit_code not in good:
-            raise parse.failure(end, what, self.shown)
+            raise parse.failure(end, what, f"{self.shown} or {source.shown}" if source else self.shown)
         if end.truncated and on_line is None:
             raise RepositoryError(f"{what}: restic's answer is longer than {DOCUMENT_LIMIT} bytes")
         return end
+
+    def common(self, site: Site) -> Common:
+        """What all its commands share where restic runs."""
+        return Common(
+            site.restic.program,
+            retry_lock=self._first_wait,
+            options=argv.extended(self.spec.url),
+            reading=self.reading,
+            further=self._reading.options if self._reading else (),
+            version=site.restic.version,
+        )
+
+    @property
+    def reading(self) -> bool:
+        """Whether it can only be read: a mirror in its store."""
+        return self._reading is not None
+
+    @property
+    def password(self) -> Secret:
+        """What opens it."""
+        return self.secrets.get(self.spec.password)
+
+    def clear(self, at: Host) -> None:
+        """Remove stale locks, if that can be done."""
+        if not self.reading:
+            with suppress(RepositoryError):
+                self.execute(at, argv.unlock, f"unlocking {self.shown}")
+
+    def _beside(self, at: Host, source: "Reach", place: Environment, what: str) -> Environment:
+        """The variables by which one process reaches this repository and a second one, of which it reads."""
+        if not at.is_controller:
+            raise RepositoryError(f"{what}: {at.name} is not the controller, the only place that may hold both keys")
+        with source.opened(at) as theirs:
+            both = pair.environment(place, theirs)
+        if isinstance(both, str):
+            raise RepositoryError(
+                f"{what}: {source.shown} and {self.shown} want different values of {both}, and restic takes only one",
+                hint="put the copy at sftp: or rest:, or keep a mirror in a store instead",
+            )
+        return {**both, "RESTIC_FROM_PASSWORD": source.password}
 
     def _environment(self, site: Site, place: Environment, extra: Mapping[str, str | Secret], what: str) -> Environment:
         own: Environment = {
@@ -189,7 +233,7 @@ class Reach:
         return {**extra, **own}
 
     @contextmanager
-    def _open(self, at: Host) -> Iterator[Environment]:
+    def opened(self, at: Host) -> Iterator[Environment]:
         """The variables that tell restic at a host where the repository is."""
         url = self.spec.url
         if at.is_controller or not (self.spec.served or self.spec.is_path):

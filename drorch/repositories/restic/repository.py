@@ -14,8 +14,10 @@ from drorch.core.repository import (
     BackedUp,
     CheckReport,
     Comparison,
+    Copied,
     Forgotten,
     ProgressSink,
+    Repository,
     RepositorySpec,
     RestoredTree,
     Snapshot,
@@ -24,7 +26,7 @@ from drorch.core.repository import (
 from drorch.core.secret import Secret, Secrets
 from drorch.core.source import Part, Stream, Tree
 from drorch.core.store import Reading
-from drorch.repositories.restic import argv, compare, parse
+from drorch.repositories.restic import argv, compare, copying, parse
 from drorch.repositories.restic.reach import Reach
 
 LOCK_WAIT = "3m"
@@ -71,10 +73,17 @@ class ResticRepository:
         """End what was started to offer it to other hosts; it can be used again afterwards."""
         self._reach.close()
 
-    def create(self, at: Host) -> str:
-        """Create it; gives its id."""
+    def create(self, at: Host, *, like: Repository | None = None) -> str:
+        """Create it; gives its id. With ``like`` it cuts files as that one does."""
+        what = f"creating {self._name}"
+        source = copying.beside(like, self._reach, what) if like else None
+        if source is not None:
+            copying.config(source, at)  # what is wrong with it is said by its own name
         try:
-            return parse.created(self._reach.execute(at, argv.create, f"creating {self._name}").stdout)
+            end = self._reach.execute(
+                at, lambda common: argv.create(common, like=source is not None), what, source=source
+            )
+            return parse.created(end.stdout)
         except RepositoryError as error:
             if "already exists" not in error.message:
                 raise
@@ -84,7 +93,7 @@ class ResticRepository:
 
     def identify(self, at: Host) -> str:
         """Its id."""
-        return parse.identified(self._reach.execute(at, argv.identify, f"opening {self._name}").stdout)
+        return copying.config(self._reach, at).id
 
     def snapshots(self, at: Host, *, tags: Mapping[str, str] | None = None) -> tuple[Snapshot, ...]:
         """All snapshots that carry all these tags, oldest first."""
@@ -290,6 +299,18 @@ class ResticRepository:
                 f"{what}: {len(stayed)} of them are still there", hint="see whether the storage allows removal"
             )
         return Forgotten(kept=kept, removed=tuple(snapshots), bytes_freed=freed)
+
+    def copy_from(
+        self, at: Host, source: Repository, snapshots: Sequence[Snapshot], *, progress: ProgressSink
+    ) -> Copied:
+        """Bring about a copy of each of these snapshots of another repository."""
+        other = copying.beside(source, self._reach, f"copying from {source.name} to {self._name}")
+        return copying.bring(self._reach, at, other, snapshots, progress=progress)
+
+    @property
+    def reach(self) -> Reach:
+        """How restic gets at it."""
+        return self._reach
 
     def unlock(self, at: Host) -> None:
         """Remove stale locks only."""
