@@ -26,19 +26,25 @@ def command() -> None:
 
 @command.command("create")
 @click.argument("name")
+@click.option("--like", metavar="OTHER", help="Make it fit to hold copies of this repository's snapshots.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def create(name: str, *, as_json: bool) -> Exit:
-    """Create the repository NAME. Nothing else ever creates one."""
+def create(name: str, *, like: str | None, as_json: bool) -> Exit:
+    """Create the repository NAME. Nothing else ever creates one.
+
+    With --like it cuts files into the same pieces as OTHER, which the step `copy` asks for and which cannot be
+    mended later.
+    """
     drorch = app()
-    with _box(drorch, name) as box:
+    with _box(drorch, name, *([like] if like else [])) as box:
         spec = drorch.documents.inventory.repositories[name]
         url = _PASSWORD_IN_URL.sub(r"\1:***@", spec.url)
         if not as_json:
             click.echo(f"creating a restic repository at {url}; its password: {spec.password.secret}", err=True)
         with box.lease(f"repository:{name}", wait=timedelta(seconds=5)):
-            created = box.repository(name).create(box.controller())
+            other = box.repository(like) if like else None
+            created = box.repository(name).create(box.controller(), like=other)
     if as_json:
-        say_json({"repository": name, "url": url, "id": created})
+        say_json({"repository": name, "url": url, "id": created, "like": like})
     else:
         click.echo(f"{name} is repository {created[:16]}")
         click.echo("  keep the password where it outlives this machine: without it nobody can restore anything")

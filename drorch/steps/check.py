@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from drorch.core.evidence import Evidence, Outcome, ProofLevel
 from drorch.core.model import Duration, Frozen, Json, RepositoryName, format_duration
+from drorch.core.repository import Repository
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.repositories.restic import argv
@@ -38,13 +39,17 @@ def _readable(subset: str) -> str:
     return subset
 
 
+Subset = Annotated[str, AfterValidator(_readable), Field(examples=["1/30", "10%"])]
+"""A share of a repository."""
+
+
 class Check(Step):
     """Check a repository: its structure, and with `subset` the bytes of one share of it, the next one each time."""
 
     kind: Literal["check"]
     every: Duration | None = None
     """Not more often than this, counted from run to run with an hour's slack; always unless said."""
-    subset: Annotated[str, AfterValidator(_readable), Field(examples=["1/30", "10%"])] | None = None
+    subset: Subset | None = None
     """The share whose bytes are read each time, such as ``1/30`` or ``10%``; only the structure unless said."""
     repository: RepositoryName | None = None
     """Which; the service's own repository unless said."""
@@ -71,26 +76,15 @@ class Check(Step):
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
         """Read the next share while nobody else works on the repository exclusively; count it on success only."""
         repository = tools.repository(self.repository)
-        at = tools.controller()
         parts = parts_of(self.subset) if self.subset else 0
-        key = f"check:{repository.identify(at)}:{parts}"
+        key = key_of(tools, repository, parts)
         before = Readings.model_validate(tools.memory.get(key) or {})
         if before.run == tools.run.id and before.step == tools.step:
             return _evidence(before, parts, repository.name)
         if self.every and before.at and tools.run.started - before.at < self.every - slack(self.every):
             return _not_due(before, parts, repository.name, before.at + self.every)
-        part = before.last % parts + 1 if parts else 0
         with tools.lease(f"repository:{repository.name}", wait=LEASE_PATIENCE):
-            began = tools.clock.now()
-            report = repository.check(at, subset=(part, parts) if parts else None)
-        after = Readings(
-            run=tools.run.id,
-            step=tools.step,
-            at=tools.run.started,
-            last=part,
-            read=before.read | ({str(part): began} if parts else {}),
-            seconds=report.seconds,
-        )
+            after = read_next(tools, repository, parts, before)
         tools.memory.put(key, after.model_dump(mode="json"))
         return _evidence(after, parts, repository.name)
 
@@ -114,12 +108,33 @@ class Readings(Frozen):
         return parts > 0 and len(self.read) == parts
 
 
+def key_of(tools: Tools, repository: Repository, parts: int) -> str:
+    """Under which name the `Readings` of a repository are remembered."""
+    return f"check:{repository.identify(tools.controller())}:{parts}"
+
+
+def read_next(tools: Tools, repository: Repository, parts: int, before: Readings) -> Readings:
+    """Read the share after the last one, or only the structure when ``parts`` is 0; the caller holds the lease."""
+    part = before.last % parts + 1 if parts else 0
+    began = tools.clock.now()
+    report = repository.check(tools.controller(), subset=(part, parts) if parts else None)
+    return Readings(
+        run=tools.run.id,
+        step=tools.step,
+        at=tools.run.started,
+        last=part,
+        read=before.read | ({str(part): began} if parts else {}),
+        seconds=report.seconds,
+    )
+
+
 def slack(every: timedelta) -> timedelta:
     """How much earlier than `Check.every` counts as due: a nightly run does not begin at the same second each night."""
     return min(every / 10, timedelta(hours=1))
 
 
-def _coverage(readings: Readings, parts: int, repository: str) -> dict[str, Json]:
+def coverage(readings: Readings, parts: int, repository: str) -> dict[str, Json]:
+    """The facts that tell how much of a repository was read."""
     oldest = min(readings.read.values()).isoformat() if readings.read else None
     return {
         "repository": repository,
@@ -135,12 +150,12 @@ def _evidence(readings: Readings, parts: int, repository: str) -> Evidence:
 
     The level is claimed only where one reading covered everything: a rotation says nothing about what came after it.
     """
-    facts = {**_coverage(readings, parts, repository), "due": True, "seconds": round(readings.seconds, 3)}
+    facts = {**coverage(readings, parts, repository), "due": True, "seconds": round(readings.seconds, 3)}
     return Evidence(facts=facts, level=ProofLevel.INTACT if parts == 1 else None)
 
 
 def _not_due(readings: Readings, parts: int, repository: str, due: datetime) -> Evidence:
     last = readings.at.isoformat() if readings.at else None
     return Evidence(
-        facts={**_coverage(readings, parts, repository), "due": False, "last": last, "not_due_until": due.isoformat()}
+        facts={**coverage(readings, parts, repository), "due": False, "last": last, "not_due_until": due.isoformat()}
     )

@@ -28,7 +28,7 @@ from support.tools import CANARY, START, Cut, World, step_name, words_of
 from support.web import Web
 
 ADAPTER: TypeAdapter[Step] = TypeAdapter(AnyStep)
-VOLATILE = frozenset({"seconds", "latency_ms", "tries", "pid", "started_ticks", "bytes_freed"})
+VOLATILE = frozenset({"seconds", "latency_ms", "tries", "pid", "started_ticks", "bytes_freed", "bytes_written"})
 """Facts that differ from one performance to the next by their nature."""
 
 
@@ -84,6 +84,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "check": (
         Example(lambda *_: {"kind": "check"}, "backup", _there),
         Example(lambda *_: {"kind": "check", "subset": "1/3", "every": "7d"}, "backup", _there),
+    ),
+    "copy": (
+        Example(lambda *_: {"kind": "copy", "to": "vault2"}, "backup", _there),
+        Example(lambda *_: {"kind": "copy", "to": "vault2", "only": "latest", "subset": "1/3"}, "backup", _there),
     ),
     "restore": (
         Example(lambda *_: {"kind": "restore", "source": "media"}, before=_there),

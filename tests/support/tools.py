@@ -125,6 +125,8 @@ class World:
         self.secrets: Secrets = SecretStore({"canary": SecretSpec(env="CANARY")}, self.at, {"CANARY": CANARY})
         self.repositories: dict[str, Repository] = {"nas": MemoryRepository("nas")}
         self.repositories["nas"].create(self.at)
+        self.repositories["vault2"] = MemoryRepository("vault2")
+        self.repositories["vault2"].create(self.at)
         self.stores: dict[str, Store] = {}
         self.shelves: dict[str, Shelf] = {}
         self.values: dict[str, Json] = {}
@@ -140,7 +142,10 @@ class World:
             target="standby" if kind in {"drill", "failover"} else None,
             sources=dict(sources),
             repository="nas",
-            repositories={"nas": RepositorySpec(url="/srv/nas", password=SecretRef(secret="canary"))},
+            repositories={
+                "nas": RepositorySpec(url="/srv/nas", password=SecretRef(secret="canary")),
+                "vault2": RepositorySpec(url="/srv/vault2", password=SecretRef(secret="copy")),
+            },
             hosts=frozenset(self.hosts),
             controller_side=frozenset(self.hosts),
             work=dict.fromkeys(self.hosts, "~/.drorch"),
@@ -229,7 +234,7 @@ class WorldTools:
         return self._host(self.world.at)
 
     def repository(self, name: str | None = None) -> Repository:
-        methods = frozenset({"backup", "restore", "compare", "check", "forget", "snapshots", "identify"})
+        methods = frozenset({"backup", "restore", "compare", "check", "forget", "snapshots", "identify", "copy_from"})
         cutting: Any = _Cutting(self.world.repositories[name or "nas"], self.cut, methods, self.world.commands)
         return cutting  # type: ignore[no-any-return]  # it stands before a repository
 
