@@ -1,6 +1,6 @@
 """Secrets by name."""
 
-from typing import Annotated, Protocol, Self, final
+from typing import Annotated, Protocol, Self, final, runtime_checkable
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -72,4 +72,17 @@ class Secrets(Protocol):
 
     def redact_json(self, value: Json) -> Json:
         """The JSON value with every text in it redacted, keys included."""
+        ...
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """Secrets that can be read again, for values that end: a session's key that something outside renews."""
+
+    def renew(self, ref: SecretRef) -> Secret:
+        """The secret of that name, read anew; what was handed out before stays redacted.
+
+        Raises:
+            SecretError: as `Secrets.get`.
+        """
         ...

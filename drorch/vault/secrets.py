@@ -51,10 +51,18 @@ class SecretStore:
         name = ref.secret
         with self._lock:
             if name not in self._read:
-                value = self._value(name)
-                self._forms = {**_forms(name, value), **self._forms}
-                self._read[name] = Secret(name, value)
+                self._read_anew(name)
             return self._read[name]
+
+    def renew(self, ref: SecretRef) -> Secret:
+        """The secret of that name, read anew; what was handed out before stays redacted.
+
+        Raises:
+            SecretError: as `get`.
+        """
+        with self._lock:
+            self._read_anew(ref.secret)
+            return self._read[ref.secret]
 
     def redact(self, text: str) -> str:
         """The text with every value handed out so far replaced by ``[secret NAME]``.
@@ -90,6 +98,11 @@ class SecretStore:
 
     def __repr__(self) -> str:
         return f"SecretStore({', '.join(sorted(self._specs))})"
+
+    def _read_anew(self, name: str) -> None:
+        value = self._value(name)
+        self._forms = {**_forms(name, value), **self._forms}
+        self._read[name] = Secret(name, value)
 
     def _value(self, name: str) -> str:
         spec = self._specs.get(name)
