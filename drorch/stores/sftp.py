@@ -5,8 +5,14 @@ from typing import Annotated, Literal, Self
 from pydantic import StringConstraints, model_validator
 
 from drorch.core.errors import StoreError
+from drorch.core.files import Files, KeepsFiles
+from drorch.core.host import Host
 from drorch.core.model import HostName
 from drorch.core.store import Means, Store, StoreSpec
+from drorch.stores._folder import FolderStore
+
+LANES = 4
+"""Sessions at once; servers grant 10 on a connection unless told otherwise."""
 
 
 class SftpStore(StoreSpec):
@@ -16,7 +22,8 @@ class SftpStore(StoreSpec):
     host: HostName
     """The host of the inventory, its key pinned there."""
     path: Annotated[str, StringConstraints(min_length=1, pattern=r"^[^-\s]")]
-    """The folder; it must exist. A relative one counts from where the login begins."""
+    """The folder; a relative one counts from where the login begins. It holds a file ``.drorch-store``, so that a disk
+    which is not mounted there is not taken for an empty store."""
 
     @model_validator(mode="after")
     def _no_lock(self) -> Self:
@@ -29,5 +36,24 @@ class SftpStore(StoreSpec):
         return f"folder {self.path} on {self.host}"
 
     def open(self, name: str, means: Means) -> Store:
-        """The store."""
-        raise StoreError(f"{name}: not there yet")
+        """The store.
+
+        Raises:
+            StoreError: the host is not reached by SSH.
+        """
+        files = remote_files(name, means.host(self.host), self.path)
+        return FolderStore(name, self.describe(), files, clock=means.clock, lanes=LANES, prefix=self.prefix)
+
+
+def remote_files(name: str, host: Host, path: str) -> Files:
+    """The files below a folder of a host, for what ``name`` names; nothing connects yet.
+
+    Raises:
+        StoreError: the host is not reached by SSH.
+    """
+    if not isinstance(host, KeepsFiles):
+        raise StoreError(
+            f"{name}: {host.name} is not reached by SSH, so it has no SFTP",
+            hint="give that host an address, or use kind: directory for a folder of the controller",
+        )
+    return host.open_files(path, lanes=LANES)

@@ -188,6 +188,20 @@ def execute(channel: paramiko.Channel, line: bytes) -> bool:
     return True
 
 
+def subsystem(channel: paramiko.Channel, name: str, within: float) -> bool:
+    """Ask for a subsystem; False when the server has none, says nothing in time, or the channel ended."""
+    watchdog = threading.Timer(within, channel.close)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        channel.invoke_subsystem(name)
+    except _ANSWERED:
+        return False
+    finally:
+        watchdog.cancel()
+    return True
+
+
 def fetch_host_key(spec: SshHostSpec) -> tuple[str, str]:
     """The key that a machine shows now, as (``type base64``, ``SHA256:…``), without logging in; ed25519 if it has one.
 

@@ -20,6 +20,7 @@ from drorch.hosts.local import GRACE, LIMIT
 from drorch.hosts.output import Sink
 from drorch.hosts.pin import checked
 from drorch.hosts.ssh.connection import Connection, Lost, NoSession, execute
+from drorch.hosts.ssh.files import SshFiles
 from drorch.hosts.ssh.script import GET, IDENTITY, LISTENERS, PUT, ending, exposed, order
 from drorch.hosts.ssh.session import Session
 from drorch.hosts.words import check, environment
@@ -155,6 +156,15 @@ class SshHost:
             yield port
         finally:
             connection.unlisten(port)
+
+    def open_files(self, root: str, *, lanes: int) -> SshFiles:
+        """The files below a folder, over a connection of their own: commands and bulk do not wait for each other, and
+        an account without a shell can be used. A relative root, or one with ``~/``, counts from where logins begin.
+        """
+        return SshFiles(self.name, root, self._new, halt=self._halt, lanes=lanes)
+
+    def _new(self) -> Connection:
+        return Connection.open(self.name, self._spec, self._secrets)
 
     def close(self) -> None:
         """Give the connection back."""
