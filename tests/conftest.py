@@ -9,4 +9,5 @@ pytest_plugins: list[str] = [
     "support.vaults",
     "support.site",
     "support.place",
+    "support.ceph",
 ]
