@@ -227,9 +227,9 @@ class Store(Shelf, Protocol):
         """Keep an object locked until then at least, in the store's lock mode."""
         ...
 
-    def versions(self, folder: str) -> Iterator[Version]:
-        """Every version and delete marker whose key begins with ``folder``, in the order of keys, the newest of each
-        first. A store that is not `versioned` gives its objects.
+    def versions(self, start: str) -> Iterator[Version]:
+        """Every version and delete marker whose key begins with ``start`` (a folder with its ``/``, or a whole key), in
+        the order of keys, the newest of each first. A store that is not `versioned` gives its objects.
         """
         ...
 
@@ -337,6 +337,11 @@ class StoreSpec(Frozen, ABC):
     def reading(self, repository: str, secrets: Secrets) -> Reading | None:
         """How restic reads the mirror of that repository in place; None where it must be recovered first."""
         return None
+
+    @property
+    def readable(self) -> bool:
+        """Whether restic can read mirrors in this kind of store where they lie."""
+        return type(self).reading is not StoreSpec.reading
 
     def credentials_named(self) -> tuple[SecretRef, ...]:
         """The secrets that it uses, the writer's first."""

@@ -26,6 +26,8 @@ class Ledger(Frozen):
     """Every object that was live at the last complete pass is locked at least until then; None without locks."""
     began: AwareDatetime | None = None
     """When the last complete pass began, by the controller's clock: what the source held then is in the copy."""
+    index: str = ""
+    """As `transfer.Passed.index` of that pass."""
     run: str = ""
 
 

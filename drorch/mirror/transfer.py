@@ -7,7 +7,7 @@ between.
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -86,6 +86,8 @@ class Passed:
     extended: int = 0
     snapshots: frozenset[str] = frozenset()
     """Ids of the snapshots that are in the copy and in the source."""
+    index: str = ""
+    """A digest of the names of the source's index files: while it stays the same, no pack went away."""
     rounds: int = 1
 
 
@@ -139,6 +141,11 @@ def transfer(
         hint="is something else than drorch pruning it? it must not run beside the mirror",
         retryable=True,
     )
+
+
+def summary(files: Iterable[File]) -> str:
+    """One digest for a set of names, in whatever order they come."""
+    return digest("\n".join(sorted(file.id for file in files)).encode())
 
 
 def _config(source: Shelf) -> bytes:
@@ -215,6 +222,7 @@ class _Pass:
                     self._put_config(config)
         lost = {file.id for file in (*self.gone, *self.rotten) if file.kind is Kind.SNAPSHOTS}
         passed.snapshots = frozenset(snapshots - lost)
+        passed.index = summary(self._all(work[Kind.INDEX]))
         passed.rotten = [file.key for file in self.rotten]
         passed.seen_until = self.latest
         return passed

@@ -92,6 +92,7 @@ class Mirror(Step):
                 seen_until=passed.seen_until,
                 locked_until=until or before.locked_until if store.lock else None,
                 began=began,
+                index=passed.index,
                 run=tools.run.id,
             )
             ledger.write(tools.memory, self.store, name, after)

@@ -166,9 +166,9 @@ class MemoryStore:
                 raise StoreDenied(f"{self.shown}: {key} is locked until {held.locked_until:%Y-%m-%d}")
             self._exchange(key, held, replace(held, locked_until=until))
 
-    def versions(self, folder: str) -> Iterator[Version]:
+    def versions(self, start: str) -> Iterator[Version]:
         """Every version and delete marker below a folder, as of now."""
-        with self._call("versions", folder):
+        with self._call("versions", start):
             listed = [
                 Version(
                     key=key,
@@ -180,7 +180,7 @@ class MemoryStore:
                     md5="" if held.deleted else _md5(held.content),
                 )
                 for key in sorted(self.objects)
-                if key.startswith(folder)
+                if key.startswith(start)
                 for held in reversed(self.objects[key])
             ]
         yield from listed
