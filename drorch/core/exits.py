@@ -30,7 +30,8 @@ class Exit(IntEnum):
     UNKNOWN = 8
     """No such run, service, host or repository."""
     AT_RISK = 9
-    """`drorch status --check`: an objective is missed or something is unproven."""
+    """`drorch status --check`: an objective is missed or something is unproven. `drorch posture --check`: a digit of
+    3-2-1-1-0 fails."""
     INTERRUPTED = 130
     """Stopped by ctrl-C or a signal; `drorch resume` goes on."""
 

@@ -261,15 +261,17 @@ class Journal:
     def records(self, run: str | None = None) -> Iterator[Record]:
         """All records, or those of one run, oldest first."""
         for row in self._all("SELECT * FROM records WHERE ?1 IS NULL OR run = ?1 ORDER BY seq", (run,)):
-            yield Record(
-                seq=row["seq"],
-                run=row["run"],
-                key=row["key"],
-                at=datetime.fromisoformat(row["at"]),
-                body=json.loads(row["body"]),
-                hash=row["hash"],
-                signature=row["signature"],
-            )
+            yield _record(row)
+
+    def attempts(self, since: datetime) -> Iterator[Record]:
+        """The records of attempts of all runs that ended since then or go on, oldest first."""
+        rows = self._all(
+            "SELECT records.* FROM runs CROSS JOIN records ON records.run = runs.id"  # in this order: by their indexes
+            " WHERE (runs.ended IS NULL OR runs.ended >= ?)"
+            " AND records.key >= 'attempt ' AND records.key < 'attempt!' ORDER BY records.seq",
+            (since.astimezone(UTC).isoformat(),),
+        )
+        yield from map(_record, rows)
 
     def verify(self, check: Callable[[str, bytes, str], bool], trusted: str | None = None) -> Broken | None:
         """The first record that cannot be believed; None when all can.
@@ -349,6 +351,18 @@ class Journal:
     def _one(self, query: str, values: tuple[object, ...]) -> sqlite3.Row | None:
         rows = self._all(query, values)
         return rows[0] if rows else None
+
+
+def _record(row: sqlite3.Row) -> Record:
+    return Record(
+        seq=row["seq"],
+        run=row["run"],
+        key=row["key"],
+        at=datetime.fromisoformat(row["at"]),
+        body=json.loads(row["body"]),
+        hash=row["hash"],
+        signature=row["signature"],
+    )
 
 
 def _run(row: sqlite3.Row) -> Run:
