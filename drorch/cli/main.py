@@ -31,6 +31,7 @@ VERBS: Final[Mapping[str, str]] = {
     "drill": "Restore a service on a standby, verify it, measure, clean up.",
     "restore": "Restore a service, or some of its sources, beside the live ones.",
     "status": "Say on one screen what would be lost if the primary died now.",
+    "posture": "Count copies, media, off-site and immutable ones; name single points of failure.",
     "runs": "List runs.",
     "show": "Show a run with its evidence.",
     "resume": "Go on with a run that was stopped or killed.",
@@ -84,7 +85,7 @@ class Verbs(click.Group):
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 documents wrong, 4 done with exceptions, 5 waits for a person,"
-    " 6 refused, 7 busy, 8 unknown name, 9 at risk (status --check), 130 stopped.",
+    " 6 refused, 7 busy, 8 unknown name, 9 at risk (status --check, posture --check), 130 stopped.",
 )
 @click.version_option(__version__, prog_name="drorch")
 @click.option("--config", type=click.Path(path_type=Path), help="Folder of drorch.yaml.  [env: DRORCH_CONFIG]")
