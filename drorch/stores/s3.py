@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from drorch.core.errors import StoreError
 from drorch.core.model import SecretRef
-from drorch.core.secret import Secrets
+from drorch.core.secret import Secret, Secrets
 from drorch.core.store import Means, Reading, Store, StoreSpec
+from drorch.stores._s3.bandwidth import rate_of
+from drorch.stores._s3.credentials import parse
+from drorch.stores._s3.place import Place
 
 
 class S3Store(StoreSpec):
@@ -38,11 +40,39 @@ class S3Store(StoreSpec):
 
     def open(self, name: str, means: Means) -> Store:
         """The store."""
-        raise StoreError(f"{name}: not there yet")
+        from drorch.stores._s3.bucket import Bucket  # noqa: PLC0415 - loads botocore, which not every command needs
+        from drorch.stores._s3.store import BucketStore  # noqa: PLC0415 - the same
+
+        return BucketStore(Bucket(self._place(name), means))
 
     def reading(self, repository: str, secrets: Secrets) -> Reading | None:
         """With the writer's credential."""
-        return None
+        keys = parse(secrets.get(self.credentials))
+        env: dict[str, str | Secret] = {
+            "AWS_ACCESS_KEY_ID": keys.id,
+            "AWS_SECRET_ACCESS_KEY": Secret(self.credentials.secret, keys.secret),
+            "AWS_DEFAULT_REGION": self.region,
+        }
+        if keys.token:
+            env["AWS_SESSION_TOKEN"] = Secret(self.credentials.secret, keys.token)
+        folder = "/".join(part for part in (self.bucket, self.prefix, repository) if part)
+        certificate = (f"--cacert={self.certificate}",) if self.certificate else ()
+        return Reading(f"s3:{self.endpoint.rstrip('/')}/{folder}", env, ("-o", "s3.bucket-lookup=path", *certificate))
+
+    def _place(self, name: str) -> Place:
+        return Place(
+            store=name,
+            endpoint=self.endpoint.rstrip("/"),
+            bucket=self.bucket,
+            region=self.region,
+            prefix=self.prefix,
+            lock=self.lock,
+            credentials=self.credentials,
+            deleter=self.deleter,
+            parallel=self.parallel,
+            bandwidth=rate_of(self.bandwidth) if self.bandwidth else None,
+            certificate=self.certificate,
+        )
 
     def credentials_named(self) -> tuple[SecretRef, ...]:
         """The writer's, the deleter's."""

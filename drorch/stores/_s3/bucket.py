@@ -4,6 +4,7 @@
 `Bucket.raw_send` are single tries whose refusal is the result: for trials.
 """
 
+import random
 import ssl
 import threading
 import xml.etree.ElementTree as ET
@@ -205,6 +206,22 @@ class Bucket:
         if refusal:
             return Tried(refusal.status, refusal.code, refusal.message, refusal.headers)
         return Tried(answer.status, output=answer.headers)
+
+    def versioning(self) -> str:
+        """``Enabled``, ``Suspended``, or empty for a bucket or a store without versions."""
+        tried = self.raw("get_bucket_versioning")
+        if tried.status == HTTPStatus.NOT_IMPLEMENTED or tried.code in {"NotImplemented", "MethodNotAllowed"}:
+            return ""
+        output = tried.output if tried.done else self.call("get_bucket_versioning")
+        return str(output.get("Status", ""))
+
+    def refused(self, refusal: Refusal, doing: str, role: Role = "writer") -> StoreError:
+        """A refusal as an error."""
+        return self._verdict(refusal, doing, role).error
+
+    def wait(self, tried: int) -> None:
+        """As before the next try after so many."""
+        self._clock.sleep(self.patience.delay(tried, 0.0, random.random()))  # noqa: S311 - no secret
 
     def close(self) -> None:
         """Give back connections."""

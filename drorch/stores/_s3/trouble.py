@@ -64,7 +64,7 @@ _DENIED: Mapping[str, tuple[str, str]] = {
     "NotSignedUp": ("the account is not signed up", "finish it at the provider"),
     "UserSuspended": ("the account is suspended", "ask the provider"),
 }
-_WRONG_CONTENT = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+WRONG_CONTENT = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 _MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
 _WRONG_REGION = frozenset(
     [
@@ -169,7 +169,7 @@ def _final(refusal: Refusal, scene: Scene, where: str) -> StoreError:  # noqa: C
         return StoreError(f"{where}: the bucket is elsewhere than in {scene.region} ({refusal.shown})", hint=right)
     if code == "PreconditionFailed" or status == HTTPStatus.PRECONDITION_FAILED:
         return AlreadyThere(f"{where}: there is one already")
-    if code in _WRONG_CONTENT:
+    if code in WRONG_CONTENT:
         return ContentRefused(f"{where}: what arrived does not match its checksum ({refusal.shown})")
     if "Object Lock" in refusal.message or code in _CANNOT_LOCK:
         return StoreError(f"{where}: it cannot lock ({refusal.shown})", hint=lock_remedy(scene.store))
