@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, StringConstraints
 
@@ -243,19 +243,6 @@ class Store(Shelf, Protocol):
 
     def probe(self) -> Probe:
         """Try what a safe store refuses, on objects of its own below ``drorch-probe/``."""
-        ...
-
-
-@runtime_checkable
-class Founded(Protocol):
-    """A store whose place looks like any other until it was made one: a disk that is not mounted is an empty folder."""
-
-    def create(self) -> None:
-        """Make the empty place this store's, for good. The only call that ever does; safe to repeat.
-
-        Raises:
-            StoreError: it is not there, or not empty.
-        """
         ...
 
 

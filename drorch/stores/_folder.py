@@ -35,7 +35,7 @@ from drorch.core.errors import (
 )
 from drorch.core.files import Files, Found
 from drorch.core.host import printable
-from drorch.core.store import Entry, Lock, Probe, Receipt, Recorded, Version
+from drorch.core.store import Created, Creation, Entry, Lock, Probe, Receipt, Recorded, Version
 from drorch.stores._trials import tried, unlocked
 
 MARKER = ".drorch-store"
@@ -227,6 +227,22 @@ class FolderStore(FolderShelf):
 
         self._try("", mark)
 
+    def creation(self) -> Creation:
+        """What making it takes, for somebody to agree to."""
+
+        def do() -> Created:
+            with self._told(""):
+                there = self._files.look(MARKER) is not None
+            self.create()
+            done = () if there else (f"{MARKER} was written",)
+            return Created(done=done, has=(f"{MARKER}, which tells it from a disk that is not mounted",), lacks=())
+
+        return Creation(
+            will=(f"{self.shown}: a file {MARKER} is written into the folder, which must be there and empty",),
+            warnings=("if the folder is for another disk, that disk must be mounted now",),
+            create=do,
+        )
+
     def ready(self) -> None:
         """Check that the folder is there, is the right one, and can be written to."""
 
@@ -260,7 +276,7 @@ class FolderStore(FolderShelf):
         """Never possible."""
         raise StoreError(f"{self.shown}: a folder cannot lock what it holds", hint="use kind: s3 for that")
 
-    def versions(self, folder: str) -> Iterator[Version]:
+    def versions(self, start: str) -> Iterator[Version]:
         """The objects."""
         for entry in self.entries(folder):
             yield Version(entry.key, "", entry.size, entry.modified, latest=True)

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import StringConstraints, model_validator
 
 from drorch.core.errors import StoreError
+from drorch.core.model import SecretRef
 from drorch.core.secret import Secrets
-from drorch.core.store import Means, Reading, Store, StoreSpec
+from drorch.core.store import Creation, Means, Reading, StoreSpec
 from drorch.stores._disk import Disk
 from drorch.stores._folder import FolderStore
 
@@ -32,7 +33,11 @@ class DirectoryStore(StoreSpec):
         """What it is."""
         return f"folder {self.path}"
 
-    def open(self, name: str, means: Means) -> Store:
+    def creation(self, name: str, means: Means, credentials: SecretRef | None = None) -> Creation:
+        """Its folder is made by hand, and marked by this."""
+        return self.open(name, means).creation()
+
+    def open(self, name: str, means: Means) -> FolderStore:
         """The store.
 
         Raises:

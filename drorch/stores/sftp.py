@@ -7,8 +7,8 @@ from pydantic import StringConstraints, model_validator
 from drorch.core.errors import StoreError
 from drorch.core.files import Files, KeepsFiles
 from drorch.core.host import Host
-from drorch.core.model import HostName
-from drorch.core.store import Means, Store, StoreSpec
+from drorch.core.model import HostName, SecretRef
+from drorch.core.store import Creation, Means, StoreSpec
 from drorch.stores._folder import FolderStore
 
 LANES = 4
@@ -35,7 +35,11 @@ class SftpStore(StoreSpec):
         """What it is."""
         return f"folder {self.path} on {self.host}"
 
-    def open(self, name: str, means: Means) -> Store:
+    def creation(self, name: str, means: Means, credentials: SecretRef | None = None) -> Creation:
+        """Its folder is made by hand, and marked by this."""
+        return self.open(name, means).creation()
+
+    def open(self, name: str, means: Means) -> FolderStore:
         """The store.
 
         Raises:
