@@ -24,6 +24,7 @@ WRITER = (
     "s3:PutObjectLegalHold",
 )
 """May put, extend, list and get; may neither delete anything nor pass by a lock."""
+_GUARDED = ("s3:BypassGovernanceRetention", "s3:DeleteObjectVersion")
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,22 @@ class Ceph:
         return name
 
     def allow(self, bucket: str, grants: Sequence[tuple[Keys, Sequence[str]]]) -> None:
-        """Set the bucket's policy: which user may do what, such as ``[(writer, WRITER)]``; replaces the one before."""
-        statements = [
-            {
-                "Effect": "Allow",
-                "Principal": {"AWS": [f"arn:aws:iam:::user/{keys.id}"]},
-                "Action": list(actions),
-                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
-            }
-            for keys, actions in grants
-        ]
+        """Set the bucket's policy: which user may do what, such as ``[(writer, WRITER)]``; replaces the one before.
+
+        Of `_GUARDED`, what is not granted is denied in words: this Ceph otherwise lets anybody who may extend a
+        governance lock shorten it too, by asking for the bypass.
+        """
+        statements = []
+        for keys, actions in grants:
+            denied = [action for action in _GUARDED if action not in actions]
+            for effect, what in (("Allow", list(actions)), ("Deny", denied)):
+                statement = {
+                    "Effect": effect,
+                    "Principal": {"AWS": [f"arn:aws:iam:::user/{keys.id}"]},
+                    "Action": what,
+                    "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+                }
+                statements += [statement] if what else []
         policy = {"Version": "2012-10-17", "Statement": statements}
         self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
