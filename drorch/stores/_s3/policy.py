@@ -11,12 +11,9 @@ VERSION = "2012-10-17"
 SPARE_DAYS = 2
 """How much longer than `Lock.days` a lock may be asked for: providers count days in their own ways."""
 
-_LOOK_AT_BUCKET = (
-    "s3:GetBucketLocation",
-    "s3:GetBucketObjectLockConfiguration",
-    "s3:GetBucketVersioning",
-    "s3:GetEncryptionConfiguration",
-)
+# A provider refuses a whole policy for one action that it does not know: actions about the bucket's encryption, which
+# not all know, are left out, and so neither granted nor denied.
+_LOOK_AT_BUCKET = ("s3:GetBucketLocation", "s3:GetBucketObjectLockConfiguration", "s3:GetBucketVersioning")
 _LIST = ("s3:ListBucket", "s3:ListBucketVersions")
 _WRITE = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject")
 _LOCK = ("s3:GetObjectLegalHold", "s3:GetObjectRetention", "s3:PutObjectRetention")
@@ -29,7 +26,6 @@ _NEVER_BUCKET = (
     "s3:PutBucketObjectLockConfiguration",
     "s3:PutBucketPolicy",
     "s3:PutBucketVersioning",
-    "s3:PutEncryptionConfiguration",
     "s3:PutLifecycleConfiguration",
     "s3:PutReplicationConfiguration",
 )
@@ -59,7 +55,8 @@ def _writer(bucket: str, prefix: str, lock: Lock | None) -> Json:
             "Deny",
             ("s3:PutObject",),
             _objects(bucket),
-            {"Null": {"s3:x-amz-server-side-encryption-customer-algorithm": "false"}},
+            # The one algorithm there is; some providers take a condition of kind Null, the other way, for always true.
+            {"StringEquals": {"s3:x-amz-server-side-encryption-customer-algorithm": "AES256"}},
         ),
     ]
     if lock is not None:
