@@ -10,7 +10,7 @@ from drorch.config.inventory import Inventory
 from drorch.config.names import defined, unknown_names
 from drorch.config.runbook import Runbook
 from drorch.config.salvage import Salvaged, salvage
-from drorch.config.sense import case, senseless, sources_of
+from drorch.config.sense import case, doubtful, senseless, sources_of
 from drorch.config.stock import doubtful_stock, with_absolute_paths, wrong_stock
 from drorch.config.yaml import MAX_BYTES, Document, read
 from drorch.core.errors import ConfigError, Problem
@@ -82,7 +82,9 @@ def check(config: Path, runbooks: Path | None = None) -> Checked:
             continue
         book = salvage(text, Runbook, {"kind": "maintenance", "runbook": _name_of(file)})
         problems += book.problems
-        problems += _in_context(book, inventory, names if document.data is not None else None)
+        wrong, doubts = _in_context(book, inventory, names if document.data is not None else None)
+        problems += wrong
+        warnings += doubts
         if book.model is None or book.left_out(("runbook",)):
             continue
         name = book.model.runbook
@@ -111,8 +113,10 @@ def check(config: Path, runbooks: Path | None = None) -> Checked:
 
 def _in_context(
     book: Salvaged[Runbook], inventory: Salvaged[Inventory], names: Mapping[str, tuple[str, ...]] | None
-) -> list[Problem]:
-    """What is wrong with a runbook in this inventory; names are not looked up when that could not be read."""
+) -> tuple[list[Problem], list[Problem]]:
+    """What is wrong with a runbook in this inventory, and what is doubtful; names are not looked up when that could not
+    be read.
+    """
     known: dict[str, tuple[str, ...]] = dict(names or {})
     if book.model is not None and names is not None:
         sources = sources_of(inventory.document.data)
@@ -120,10 +124,10 @@ def _in_context(
             known["source"] = sources[book.model.service]
     one = case(book, inventory.model, known)
     if one is None:
-        return []
+        return [], []
     if one.whole:
         known["step"] = tuple(stands.id for stands in one.steps)
-    return [*unknown_names(book, known), *senseless(one)]
+    return [*unknown_names(book, known), *senseless(one)], list(doubtful(one))
 
 
 def _runbook_files(config: Path, said: Path | None) -> tuple[list[Path], list[Problem], list[Problem]]:

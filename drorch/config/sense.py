@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from drorch.core.host import HostSpec, LocalHostSpec, SshHostSpec
 from drorch.core.refs import references
 from drorch.core.scene import Scene
 from drorch.core.source import Restored
+from drorch.core.step import Step
 
 _ALWAYS_LAST: Final = 1 << 20
 """Turn of the first block that runs after everything else."""
@@ -219,8 +220,18 @@ def _key(text: str) -> list[str]:
     return text.split()[:2]
 
 
+def doubtful(one: Case) -> Iterator[Problem]:
+    """Warnings: what the steps themselves find doubtful in their scene."""
+    yield from _asked(one, lambda step, scene: step.doubts(scene))
+
+
 def _own_words(one: Case) -> Iterator[Problem]:
     """What the steps themselves find wrong in their scene."""
+    yield from _asked(one, lambda step, scene: step.problems(scene))
+
+
+def _asked(one: Case, ask: Callable[[Step, Scene], Iterable[tuple[str, str, str]]]) -> Iterator[Problem]:
+    """What the steps answer about their scene."""
     service, inventory = one.service, one.inventory
     if service is None or inventory is None or not (one.said("kind") and one.said("service") and one.said("standby")):
         return
@@ -237,7 +248,7 @@ def _own_words(one: Case) -> Iterator[Problem]:
     for stands in one.steps:
         if any(mark.to in there and name not in there[mark.to] for _, mark, name in references(stands.step)):
             continue  # said already, of the name
-        for key, message, hint in stands.step.problems(scene):
+        for key, message, hint in ask(stands.step, scene):
             if key == "host" and not exists(stands.data, ("host",)) and one.runbook.kind == "drill":
                 continue  # said already, of the runbook's own standby
             yield one.problem((*stands.path, *key.split(".")) if key else stands.path, message, hint)
@@ -257,8 +268,9 @@ def scene_of(inventory: Inventory, runbook: Runbook, service: Service, target: s
         hosts=frozenset(inventory.hosts),
         controller_side=frozenset(name for name, spec in inventory.hosts.items() if isinstance(spec, LocalHostSpec)),
         work={name: spec.work for name, spec in inventory.hosts.items()},
-        snapshot=runbook.snapshot,
+        snapshot=runbook.point,
         stores=inventory.stores,
+        store=runbook.store,
     )
 
 

@@ -289,3 +289,7 @@ class Step(Frozen, ABC):
     def problems(self, scene: Scene) -> tuple[tuple[str, str, str], ...]:
         """What is wrong with it in this scene: (key, message, hint) each; pure, for `drorch check`."""
         return ()
+
+    def doubts(self, scene: Scene) -> tuple[tuple[str, str, str], ...]:
+        """What works, but not as anybody would wish: as `problems`, but only a warning."""
+        return ()

@@ -148,7 +148,8 @@ def _points(attempts: tuple[Attempt, ...]) -> dict[str, Json]:
             continue
         point = points.setdefault(evidence.source, {})
         if "snapshot" in evidence.facts:
-            point["snapshot"] = evidence.facts["snapshot"]
+            # A copy is another snapshot of the same recovery point.
+            point["snapshot"] = evidence.facts.get("original") or evidence.facts["snapshot"]
             point["time"] = evidence.facts.get("snapshot_time") or evidence.facts.get("time")
         if evidence.level:
             _raise(point, evidence.level)

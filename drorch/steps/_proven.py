@@ -11,7 +11,7 @@ def _key(service: str, source: str) -> str:
 
 
 def snapshots(memory: Memory, service: str, source: str) -> tuple[str, ...]:
-    """The ids of its snapshots; none when nothing was ever proven."""
+    """The ids of its snapshots, and of those that they are copies of; none when nothing was ever proven."""
     found = memory.get(_key(service, source))
     return tuple(found["snapshots"]) if isinstance(found, dict) else ()
 
@@ -28,7 +28,7 @@ def remember(tools: Tools, repository: str, evidence: Evidence) -> None:
     tools.memory.put(
         key,
         {
-            "snapshots": list(evidence.facts["snapshots"].values()),
+            "snapshots": [*evidence.facts["snapshots"].values(), *evidence.facts.get("originals", {}).values()],
             "time": time,
             "level": evidence.level.value,
             "at": tools.clock.now().isoformat(),

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 from drorch.core import retention
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, Outcome, ProofLevel
+from drorch.core.host import Domain
 from drorch.core.model import Frozen, Json, RepositoryName, SourceName
 from drorch.core.repository import Copied, Repository, Snapshot
 from drorch.core.scene import Scene
@@ -83,6 +84,14 @@ class Copy(Step):
             )
         return tuple(found)
 
+    def doubts(self, scene: Scene) -> tuple[tuple[str, str, str], ...]:
+        """A copy beside the original is lost with it."""
+        own, other = scene.repositories[scene.repository].domain, scene.repositories[self.to].domain
+        if own == Domain() or own != other:
+            return ()
+        message = f"{self.to} and {scene.repository} can fail together: they have one domain"
+        return (("to", message, "keep the copy at another provider, region or account"),)
+
     def preview(self, scene: Scene, run: str) -> tuple[Planned, ...]:
         """What it lists, copies and checks, on the controller."""
         common = argv.Common()
@@ -125,7 +134,7 @@ class Copy(Step):
                     name: [copied.copies[each.id] for each in snapshots if each.id in new]
                     for name, snapshots in wanted.by_source.items()
                 },
-                "newest": {name: _point(point, copied) for name, point in wanted.newest.items()},
+                "points": {name: _point(point, copied) for name, point in wanted.newest.items()},
                 "seconds": copied.seconds,
                 **checked,
             },

@@ -1,5 +1,6 @@
 """``retain``: remove the recovery points that the policy no longer keeps."""
 
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ from pydantic import AfterValidator
 from drorch.core import retention
 from drorch.core.evidence import Evidence, Outcome
 from drorch.core.model import RepositoryName, SourceName
+from drorch.core.repository import Snapshot
 from drorch.core.retention import Keep
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
@@ -74,7 +76,7 @@ class Retain(Step):
                     points.get((scene.service, source), ()),
                     self.keep,
                     tools.clock.now(),
-                    protected=proven.snapshots(tools.memory, scene.service, source),
+                    protected=_with_copies(proven.snapshots(tools.memory, scene.service, source), snapshots),
                     guard=retention.Guard() if self.guard else None,
                 )
                 for source in sources
@@ -101,3 +103,8 @@ class Retain(Step):
                 "bytes_freed": freed,
             }
         )
+
+
+def _with_copies(ids: Collection[str], snapshots: Sequence[Snapshot]) -> tuple[str, ...]:
+    """These snapshots and their copies: what was proven in one repository is proven of its copy in this one."""
+    return (*ids, *(snapshot.id for snapshot in snapshots if snapshot.original in ids))
