@@ -278,8 +278,10 @@ class FolderStore(FolderShelf):
 
     def versions(self, start: str) -> Iterator[Version]:
         """The objects."""
-        for entry in self.entries(folder):
-            yield Version(entry.key, "", entry.size, entry.modified, latest=True)
+        folder, slash, _ = start.rpartition("/")
+        for entry in self.entries(folder + slash):
+            if entry.key.startswith(start):
+                yield Version(entry.key, "", entry.size, entry.modified, latest=True)
 
     def remove(self, key: str, *, version: str = "") -> None:
         """Remove an object; the writer may."""
