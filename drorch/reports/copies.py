@@ -7,7 +7,7 @@ without one. What it holds is as old as the backups that it was made from.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from drorch.config.inventory import Inventory, Service
 from drorch.core.evidence import ProofLevel
@@ -60,6 +60,24 @@ class Copy:
 def limit_of(service: Service) -> timedelta:
     """How old a copy may be and count."""
     return 2 * service.objectives.rpo if service.objectives.rpo else WITHOUT_RPO
+
+
+def unmoved(one: Witness, inventory: Inventory) -> bool:
+    """Whether what an attempt speaks of is still where it was: a name that now leads elsewhere is another place."""
+    for name in {one.repository, one.said("to")}:
+        if name in inventory.repositories:
+            then = mapping_in(one.plan.repositories.get(name))
+            if then.get("url") != inventory.repositories[name].url:
+                return False
+    name = one.said("store")
+    if name not in inventory.stores:
+        return True
+    then, spec = mapping_in(one.plan.stores.get(name)), inventory.stores[name]
+    return then.get("kind") == spec.kind and all(then.get(key, "") == getattr(spec, key, "") for key in _WHERE)
+
+
+_WHERE: Final = ("endpoint", "bucket", "host", "path", "prefix")
+"""What of a store says where it is."""
 
 
 def copies_of(

@@ -145,15 +145,15 @@ def _one_secret(inventory: Inventory, backups: Sequence[Copy]) -> Iterator[Weakn
         for one in set(used):
             reaches[one].append(copy.name)
         if copy.store and len(used) > len(set(used)):
-            what = f"one credential writes to {copy.name} and deletes there: {names[used[0]]}"
+            what = f"one credential writes to {copy.name} and deletes there: secret {names[used[0]]}"
             yield Weakness(what, f"drorch store policy {copy.name} prints what each of two needs", "shared")
     for secret, where in opens.items():
         if len(where) > 1:
-            what = f"one password opens {_both(where)}: {names[secret]}"
+            what = f"one password opens {_both(where)}: secret {names[secret]}"
             yield Weakness(what, "add {kind: copy, to: …}: that repository has a password of its own", "shared")
     for secret, where in reaches.items():
         if len(set(where)) > 1:
-            what = f"one credential reaches {_both(list(dict.fromkeys(where)))}: {names[secret]}"
+            what = f"one credential reaches {_both(list(dict.fromkeys(where)))}: secret {names[secret]}"
             yield Weakness(what, "give each place a credential of its own", "shared")
 
 

@@ -60,7 +60,8 @@ class Faults:
 
     def _check(self, repository: str, checks: Sequence[Witness]) -> tuple[Fact, int | None]:
         if not checks:
-            do = f"add {{kind: check, repository: {repository}, subset: 1/30}} to a runbook of {self.name}"
+            which = "" if repository == self.service.repository else f", repository: {repository}"
+            do = f"add {{kind: check, subset: 1/30{which}}} to a runbook of {self.name}"
             return Fact(f"no record shows a check of {repository}", good=False, do=do), None
         newest = checks[0]
         if not newest.succeeded:
@@ -75,7 +76,8 @@ class Faults:
         part, covered = newest.facts.get("subset"), newest.facts.get("coverage_percent")
         read = f"{covered:.0f} % of its bytes read so far" if isinstance(covered, int | float) else ""
         how = "its structure only" if part == "structure" or not read else read
-        return Fact(f"check of {repository} found nothing wrong: {how}", good=True, at=at, by=newest.run), 0
+        what = f"check of {repository} {_since(at, self.now)} found nothing wrong: {how}"
+        return Fact(what, good=True, at=at, by=newest.run), 0
 
     def _audited(self) -> Iterator[tuple[Fact, int | None]]:
         for copy in self.backups:
@@ -98,7 +100,7 @@ class Faults:
             return Fact(what, good=False, at=at, by=newest.run, do=show), 1
         if open_ := self._unsure(newest, at, readable=None not in counts.values()):
             return Fact(f"the last audit of the {copy.what} {open_}", good=False, at=at, by=newest.run, do=show), None
-        what = f"audit of the {copy.what} found nothing missing or altered: {_looked(newest)}"
+        what = f"audit of the {copy.what} {_since(at, self.now)} found nothing amiss: {_looked(newest)}"
         return Fact(what, good=True, at=at, by=newest.run), 0
 
     def _unsure(self, audit: Witness, at: datetime, *, readable: bool) -> str:
@@ -119,8 +121,8 @@ class Faults:
             return Fact(f"no drill has restored {self.name}", good=False, do=again), None
         at, by, show = newest.ended or newest.started, newest.id, f"drorch show {newest.id}"
         if not newest.state.good:
-            why = newest.detail.get("why") or newest.state.value
-            return Fact(f"the last drill failed: {why}", good=False, at=at, by=by, do=show), 1
+            why = f": {newest.detail['why']}" if newest.detail.get("why") else ""
+            return Fact(f"the last drill failed{why}", good=False, at=at, by=by, do=show), 1
         if newest.state is not RunState.COMPLETED:
             said = newest.detail.get("exceptions")
             count = len(said) if isinstance(said, list) and said else 1
@@ -134,7 +136,8 @@ class Faults:
         if self.now - at > PROOF_LASTS:
             age = f"{length(self.now - at)} old, more than {length(PROOF_LASTS)}"
             return Fact(f"the last drill is {age}", good=False, at=at, by=by, do=again), None
-        return Fact(f"the last drill restored {', '.join(self.service.sources)}", good=True, at=at, by=by), 0
+        what = f"drill {_since(at, self.now)} restored {', '.join(self.service.sources)}"
+        return Fact(what, good=True, at=at, by=by), 0
 
 
 def audit_of(copy: Copy, seen: Sequence[Witness]) -> Witness | None:
@@ -143,6 +146,10 @@ def audit_of(copy: Copy, seen: Sequence[Witness]) -> Witness | None:
         if one.kind == "audit" and (one.repository, one.said("store")) == (copy.repository, copy.store):
             return one
     return None
+
+
+def _since(at: datetime, now: datetime) -> str:
+    return f"{length(max(now - at, timedelta()))} ago"
 
 
 def _looked(audit: Witness) -> str:

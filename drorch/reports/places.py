@@ -100,8 +100,8 @@ def of_store(name: str, spec: StoreSpec, inventory: Inventory) -> Place:
     return Place(f"{spec.kind} {name}", _tied([f"store {name}"], spec.domain), spec.domain, key, named=False)
 
 
-def media(places: Sequence[Place]) -> list[list[int]]:
-    """The places, by number, that are one medium each; those of the first place come first."""
+def media(places: Sequence[Place]) -> list[tuple[list[int], list[str]]]:
+    """The places, by number, that are one medium each, with the ties that make them one; the first place's first."""
     groups: list[tuple[set[str], list[int]]] = []
     for number, place in enumerate(places):
         ties, members = set(place.ties), [number]
@@ -113,7 +113,14 @@ def media(places: Sequence[Place]) -> list[list[int]]:
             else:
                 apart.append(group)
         groups = [*apart, (ties, members)]
-    return sorted((sorted(members) for _, members in groups), key=lambda members: members[0])
+    found = sorted((sorted(members) for _, members in groups), key=lambda members: members[0])
+    return [(members, _common([places[number] for number in members])) for members in found]
+
+
+def _common(places: Sequence[Place]) -> list[str]:
+    """What at least two of them share."""
+    every = [tie for place in places for tie in place.ties]
+    return sorted(tie for tie in dict.fromkeys(every) if every.count(tie) > 1)
 
 
 def value(domain: Domain, name: str) -> str:
@@ -132,7 +139,8 @@ def comparable(domain: Domain, name: str) -> str:
 
 def _tied(ties: Sequence[str], domain: Domain) -> tuple[str, ...]:
     account = comparable(domain, "account")
-    return tuple(dict.fromkeys((*ties, *([f"account {account}"] if account else ()))))
+    words = f"account {value(domain, 'account')} at {value(domain, 'provider') or 'an unknown provider'}".casefold()
+    return tuple(dict.fromkeys((*ties, *([words] if account else ()))))
 
 
 def _disk(host: str, domain: Domain, key: str, inventory: Inventory) -> Place:
@@ -147,7 +155,7 @@ def _disk(host: str, domain: Domain, key: str, inventory: Inventory) -> Place:
 
 def _objects(address: str, domain: Domain, key: str) -> Place:
     provider = value(domain, "provider").casefold()
-    ties = [f"server {address.casefold()}", *([f"objects {provider}"] if provider else ())]
+    ties = [f"server {address.casefold()}", *([f"provider of object storage, {provider}"] if provider else ())]
     return Place(
         f"object storage at {address}", _tied(ties, domain), domain, key, named=not _ADDRESS.fullmatch(address)
     )

@@ -16,7 +16,7 @@ from drorch.core.model import Json
 from drorch.core.store import Grade
 from drorch.engine.journal import Run
 from drorch.reports import places
-from drorch.reports.copies import Copy, copies_of, limit_of
+from drorch.reports.copies import Copy, copies_of, limit_of, unmoved
 from drorch.reports.digits import WANTED, Digit, Fact
 from drorch.reports.domains import Weakness, weaknesses
 from drorch.reports.faults import CHECK_LASTS, Faults, audit_of
@@ -76,6 +76,7 @@ def posture(
         probes: What is remembered of each store's newest probe, by store.
         now: The moment to judge for.
     """
+    seen = [one for one in seen if unmoved(one, inventory)]
     copies = copies_of(name, service, inventory, seen, now)
     judge = _Judge(name, service, copies, seen, probes, now)
     faults = Faults(name, service, judge.backups, seen, runs, now)
@@ -131,12 +132,11 @@ class _Judge:
     def media(self) -> Digit:
         groups = places.media([copy.place for copy in self.fresh])
         facts = []
-        for members in groups:
+        for members, ties in groups:
             here = [self.fresh[number] for number in members]
-            what = " + ".join(dict.fromkeys(copy.place.what for copy in here))
+            what = " and ".join(dict.fromkeys(copy.place.what for copy in here))
             names = ", ".join(dict.fromkeys(copy.name for copy in here))
-            one = ": one machine, server or account" if len(here) > 1 else ""
-            facts.append(Fact(f"{what} ({names}){one}", good=True))
+            facts.append(Fact(f"{what} ({names})" + (f": one {', one '.join(ties)}" if ties else ""), good=True))
         if len(groups) < WANTED["media"]:
             facts.append(
                 Fact(
@@ -204,20 +204,20 @@ class _Judge:
             return Fact(f"{copy.store} was last probed {age}", good=False, at=at, by=key, do=again)
         if grade != Grade.LOCKS.value:
             return Fact(f"{copy.store} was probed: {grade}", good=False, at=at, by=key, do=again)
-        return Fact(f"{copy.store} was probed: {grade}", good=True, at=at, by=key)
+        return Fact(f"{copy.store} was probed {length(self.now - at)} ago: {grade}", good=True, at=at, by=key)
 
     def _locked(self, copy: Copy) -> Fact:
         until = copy.locked_until
         again = f"lock: under stores.{copy.store} in drorch.yaml, then mirror again"
         if until is None:
-            return Fact(f"no record shows a lock on {copy.what}", good=False, at=copy.at, by=copy.by, do=again)
+            return Fact(f"no record shows a lock on the {copy.what}", good=False, at=copy.at, by=copy.by, do=again)
         if until <= self.now:
-            ago = f"the locks of {copy.what} ended {length(self.now - until)} ago"
+            ago = f"the locks of the {copy.what} ended {length(self.now - until)} ago"
             return Fact(ago, good=False, at=copy.at, by=copy.by, do=again)
         audit = audit_of(copy, self.seen)
         bare = count_in(audit.facts.get("unlocked")) if audit is not None and copy.at and audit.ended > copy.at else 0
         if audit is not None and bare:
-            what = f"{bare} objects of {copy.what} were found unlocked"
+            what = f"{bare} objects of the {copy.what} were found unlocked"
             return Fact(what, good=False, at=audit.ended, by=audit.run, do=f"drorch show {audit.run}")
         return Fact(f"{copy.what} is locked for {length(until - self.now)} more", good=True, at=copy.at, by=copy.by)
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from drorch.reports.digits import Digit, DigitName, Fact
 from drorch.reports.domains import Weakness
 from drorch.reports.posture import Posture
-from drorch.reports.text import Line, Span, line, moment
+from drorch.reports.text import Line, Span, length, line, moment
 
 _WORDS: dict[DigitName, tuple[str, str]] = {
     "copies": ("copy", "copies"),
@@ -33,12 +33,12 @@ def posture_lines(postures: Sequence[Posture], zone: ZoneInfo) -> list[Line]:
 def service_lines(one: Posture, zone: ZoneInfo) -> list[Line]:
     """One service."""
     failing = [digit.name for digit in one.digits if not digit.good]
-    verdict = Span("✓ 3-2-1-1-0 holds", "good")
+    verdict = Span("✓ holds", "good")
     if failing:
         verdict = Span(f"✗ {', '.join(failing)} fail{'s' if len(failing) == 1 else ''}", "bad")
     lines = [
         line(Span(one.service, "bold"), "  ", Span(one.shown, "bold"), "  ", verdict, hanging=2),
-        line(Span(f"  counted {moment(one.at, zone)}, of at least 3-2-1-1 with 0 errors", "dim"), hanging=2),
+        line(Span(f"  as of {moment(one.at, zone)}; a copy counts for {length(one.fresh_for)}", "dim"), hanging=2),
     ]
     for digit in one.digits:
         lines += _digit(digit, zone)
@@ -67,9 +67,9 @@ def _fact(fact: Fact, digit: Digit, zone: ZoneInfo) -> Iterator[str | Span]:
     wanting = not fact.good and not digit.good
     yield Span("· " if fact.good else "✗ " if wanting else "- ", "bad" if wanting else "dim")
     yield Span(fact.what, "" if fact.good or wanting else "dim")
-    shown = [word for word in (moment(fact.at, zone) if fact.at else "", fact.by) if word]
-    if shown:
-        yield Span(f" ({', '.join(shown)})", "dim")
+    if fact.by and fact.at:
+        dated = fact.at.date().isoformat() in fact.by  # as a run's id is that began that day
+        yield Span(f" ({fact.by})" if dated else f" ({fact.by}, {moment(fact.at, zone)})", "dim")
     if wanting and fact.do:
         yield Span(f" → {fact.do}", "bold")
 

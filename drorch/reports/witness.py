@@ -21,6 +21,17 @@ _ATTEMPTED = ("succeeded", "failed", "timed_out")
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What a plan's text says, as far as it can be read."""
+
+    steps: Mapping[str, Mapping[str, Json]]
+    repository: str
+    """The service's own."""
+    repositories: Mapping[str, Json]
+    stores: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
 class Witness:
     """One attempt of a step that was performed."""
 
@@ -31,8 +42,7 @@ class Witness:
     kind: str
     wanted: Mapping[str, Json]
     """The step as the plan has it."""
-    own_repository: str
-    """The service's own repository, as the plan has it."""
+    plan: "Planned"
     started: datetime
     ended: datetime
     succeeded: bool
@@ -56,7 +66,7 @@ class Witness:
     @property
     def repository(self) -> str:
         """The repository that it was about."""
-        return self.said("repository") or self.own_repository
+        return self.said("repository") or self.plan.repository
 
 
 def witnesses(
@@ -66,7 +76,7 @@ def witnesses(
     raises `DrorchError`.
     """
     known = {run.id: run for run in runs}
-    plans: dict[str, _Planned] = {}
+    plans: dict[str, Planned] = {}
     found = []
     for record in records:
         run = known.get(record.run)
@@ -80,27 +90,24 @@ def witnesses(
     return tuple(sorted(found, key=lambda witness: witness.ended, reverse=True))
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """What a plan's text says of its steps."""
-
-    steps: Mapping[str, Mapping[str, Json]]
-    repository: str
-
-
-def _planned(plan_text: Callable[[str], str], digest: str) -> _Planned:
+def _planned(plan_text: Callable[[str], str], digest: str) -> Planned:
     try:
         plan = mapping_in(json.loads(plan_text(digest)))
     except (DrorchError, ValueError):
-        return _Planned({}, "")
+        plan = {}
     lists = [mapping_in(block).get("steps") for block in _items(plan.get("blocks"))]
     steps = {}
     for planned in (mapping_in(item) for items in (*lists, plan.get("afterwards")) for item in _items(items)):
         steps[text_in(planned.get("id"))] = mapping_in(planned.get("step"))
-    return _Planned(steps, text_in(mapping_in(plan.get("service")).get("repository")))
+    return Planned(
+        steps=steps,
+        repository=text_in(mapping_in(plan.get("service")).get("repository")),
+        repositories=mapping_in(plan.get("repositories")),
+        stores=mapping_in(plan.get("stores")),
+    )
 
 
-def _witness(run: Run, body: Mapping[str, Json], planned: _Planned) -> Witness | None:
+def _witness(run: Run, body: Mapping[str, Json], planned: Planned) -> Witness | None:
     step = text_in(body.get("step"))
     wanted = planned.steps.get(step, {})
     started, ended = moment_in(body.get("started")), moment_in(body.get("ended"))
@@ -115,7 +122,7 @@ def _witness(run: Run, body: Mapping[str, Json], planned: _Planned) -> Witness |
         step=step,
         kind=text_in(wanted.get("kind")),
         wanted=wanted,
-        own_repository=planned.repository,
+        plan=planned,
         started=started,
         ended=ended,
         succeeded=succeeded,

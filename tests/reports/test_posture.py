@@ -146,7 +146,7 @@ def world() -> dict[str, Any]:
 
 def changed(*changes: tuple[str, object]) -> dict[str, Any]:
     """The world with what lies at each dotted path replaced, or taken away."""
-    data = world()
+    data = copy.deepcopy(world())
     for path, value in changes:
         *above, last = path.split(".")
         place = data
@@ -164,7 +164,9 @@ def judge(data: Mapping[str, Any]) -> Posture:
     inventory = Inventory.model_validate(data["inventory"])
     attempts: Mapping[str, Any] = data["attempts"]
     planned = [{"id": name, "step": one["step"]} for name, one in attempts.items()]
-    plan = json.dumps({"service": {"repository": "nas"}, "blocks": [{"steps": planned}]})
+    then = data.get("then") or data["inventory"]
+    places = {"repositories": then["repositories"], "stores": then["stores"]}
+    plan = json.dumps({"service": {"repository": "nas"}, "blocks": [{"steps": planned}], **places})
     run = Run("nightly@1", "nightly", "backup", "shop", "", "p", RunState.COMPLETED, NOW - 13 * HOUR, NOW - HOUR, {})
     runs = [run]
     if drilled := data.get("drill"):
@@ -195,7 +197,7 @@ def test_everything_as_it_should_be() -> None:
     """With every fact in place every digit holds; a mirror has its repository's password, and that stays said."""
     stands = judge(world())
     assert (stands.shown, stands.good) == ("3-2-1-1-0", True)
-    assert [one.what for one in stands.weaknesses] == ["one password opens nas and b2: nas"]
+    assert [one.what for one in stands.weaknesses] == ["one password opens nas and b2: secret nas"]
 
 
 FAILED: dict[str, Json] = {"state": "failed", "failure": {"why": "damage"}}
@@ -329,6 +331,21 @@ def test_a_mirror_without_levels_counts_where_the_store_refuses(grade: str, coun
     assert mirror.counts is counts
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "digits"),
+    [
+        ("repositories.nas.url", "/srv/other", "copies errors"),
+        ("stores.b2.bucket", "another", "copies media off-site immutable"),
+        ("stores.b2.prefix", "below", "copies media off-site immutable"),
+        ("stores.b2", {"kind": "directory", "path": "/mnt/usb"}, "copies media off-site immutable"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_now_is_another_place(path: str, value: object, digits: str) -> None:
+    """What was shown of a place is no evidence for the one that the inventory names today."""
+    stands = judge({**changed((f"inventory.{path}", value)), "then": world()["inventory"]})
+    assert failing(stands) >= set(digits.split())
+
+
 def test_a_copy_in_another_repository_is_a_copy() -> None:
     """What `restic copy` was shown to have brought counts, with a check of its own."""
     data = changed(
@@ -388,13 +405,19 @@ def test_a_copy_in_another_repository_is_a_copy() -> None:
             [("inventory.repositories.nas.domain", {})],
             "nobody wrote down for nas: provider, region, account, payer and key holder",
         ),
-        ([("inventory.stores.b2.deleter.secret", "writer")], "one credential writes to b2 and deletes there: writer"),
-        ([("inventory.secrets.deleter", {"env": "WRITER"})], "one credential writes to b2 and deletes there: writer"),
+        (
+            [("inventory.stores.b2.deleter.secret", "writer")],
+            "one credential writes to b2 and deletes there: secret writer",
+        ),
+        (
+            [("inventory.secrets.deleter", {"env": "WRITER"})],
+            "one credential writes to b2 and deletes there: secret writer",
+        ),
         (
             [
                 ("inventory.repositories.nas.credentials", {"AWS_SECRET_ACCESS_KEY": {"secret": "writer"}}),
             ],
-            "one credential reaches nas and b2: writer",
+            "one credential reaches nas and b2: secret writer",
         ),
         ([("inventory.stores.b2.lock", None)], "nothing locks what is in b2: who can write there can destroy it"),
     ],
@@ -416,9 +439,9 @@ def test_every_failing_digit_says_what_to_do() -> None:
 def test_the_screen_shows_each_fact_with_its_record() -> None:
     """What a digit stands on is said with the run or probe that showed it, and its date."""
     text = "\n".join(line.plain for line in posture_lines([judge(world())], ZoneInfo("Europe/Berlin")))
-    assert "shop  3-2-1-1-0  ✓ 3-2-1-1-0 holds" in text
-    assert "b2 was probed: refuses and locks (2026-11-20 04:00, probe:b2)" in text
-    assert "(2026-11-20 04:00, nightly@1)" in text
+    assert "shop  3-2-1-1-0  ✓ holds" in text
+    assert "b2 was probed 11 h ago: refuses and locks (probe:b2, 2026-11-20 04:00)" in text
+    assert "repository nas, 12 h old (nightly@1, 2026-11-20 03:00)" in text
     assert json.dumps(to_json(judge(world())))
 
 
