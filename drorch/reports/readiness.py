@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from drorch.config.inventory import Service
 from drorch.engine.journal import Run
 from drorch.reports.gaps import Attention, Gap, attention, gaps_of, waits
+from drorch.reports.offsite import OffSite
 from drorch.reports.proof import DrillReadiness, SourceReadiness, Today, drill_of, sources_of
 from drorch.reports.text import at_most
 
@@ -37,6 +38,7 @@ class Readiness:
     """As the drill that holds measured it."""
     sources: tuple[SourceReadiness, ...]
     drills: tuple[DrillReadiness, ...]
+    offsite: tuple[OffSite, ...]
     gaps: tuple[Gap, ...]
     attention: tuple[Attention, ...]
     running: tuple[str, ...]
@@ -58,6 +60,8 @@ def readiness(
     now: datetime,
     zone: ZoneInfo,
     daemon: bool = True,
+    offsite: Sequence[OffSite] = (),
+    further: Sequence[Gap] = (),
 ) -> Readiness:
     """Judge a service.
 
@@ -70,13 +74,15 @@ def readiness(
         now: The moment to judge for.
         zone: In which people there read dates.
         daemon: Whether a daemon serves the state folder.
+        offsite: Its mirrors.
+        further: Gaps that were found elsewhere.
     """
     sources = sources_of(service, runs, now)
     drills = tuple(drill_of(one, service, runs, now, zone) for one in today if one.kind == "drill")
     held = [drill for drill in drills if drill.proof]
     proof = max(held, key=lambda drill: drill.proof_ended or now, default=None)
     waiting = tuple(attention(run) for run in runs if waits(run, alive))
-    gaps = gaps_of(name, service, sources, drills, proof, today=today, runs=runs, daemon=daemon)
+    gaps = (*gaps_of(name, service, sources, drills, proof, today=today, runs=runs, daemon=daemon), *further)
     ages = [source.age for source in sources]
     loss = None if None in ages else max((age for age in ages if age is not None), default=None)
     verdict: Verdict = "proven"
@@ -97,6 +103,7 @@ def readiness(
         back_in=proof.proof_rto if proof else None,
         sources=sources,
         drills=drills,
+        offsite=tuple(offsite),
         gaps=gaps,
         attention=waiting,
         running=tuple(run.id for run in runs if run.id in alive),

@@ -14,6 +14,7 @@ from drorch.engine.due import PUNCTUAL, due, next_slot
 from drorch.engine.journal import Journal, Run
 from drorch.engine.plan import make_plan
 from drorch.reports.gaps import Attention, attention
+from drorch.reports.offsite import mirrors_of, offsite_gaps
 from drorch.reports.proof import Today
 from drorch.reports.readiness import Readiness, readiness
 
@@ -58,6 +59,7 @@ def stand(
         if only is not None and name != only:
             continue
         mine = runs.pop(name, [])
+        offsite = mirrors_of(name, inventory, runbooks, journal.get, now)
         services.append(
             readiness(
                 name,
@@ -68,6 +70,8 @@ def stand(
                 now=now,
                 zone=look.zone,
                 daemon=daemon,
+                offsite=offsite,
+                further=tuple(offsite_gaps(service, inventory, offsite, now)),
             )
         )
     strays = tuple(attention(run) for left in runs.values() for run in left if not run.state.final and not alive(run))

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from drorch.reports.gaps import Attention
+from drorch.reports.offsite import OffSite
 from drorch.reports.proof import DrillReadiness, Point, RpoStanding, SourceReadiness, Today
 from drorch.reports.readiness import Readiness, Verdict
 from drorch.reports.standing import Standing
@@ -57,7 +58,7 @@ def service_lines(ready: Readiness, now: datetime, zone: ZoneInfo) -> list[Line]
             Span(f"  {', '.join(wanted)}" if wanted else "", "dim"),
         ),
         line("  ", Span(ready.headline, "" if ready.good else style), hanging=2),
-        *columns([*_sources(ready.sources), *_drills(ready.drills, zone)]),
+        *columns([*_sources(ready.sources), *_drills(ready.drills, zone), *_offsite(ready.offsite, zone)]),
     ]
     if slots := _slots(ready.runbooks, now, zone):
         lines.append(line("  ", Span(slots, "dim"), hanging=4))
@@ -73,7 +74,7 @@ def _sources(sources: Sequence[SourceReadiness]) -> Iterator[list[str | Span]]:
     """One row per source that has a backup; of the others the gaps speak."""
     for source in sources:
         if source.newest is not None and source.age is not None:
-            newest = f"{source.newest.snapshot[:8]} {length(source.age)} old"
+            newest = f"{source.newest.snapshot[:8]} {length(source.age)} old, {source.newest.level.value}"
             yield [source.source, newest, _RPO[source.rpo], _proof(source.newest, source.proven, source.proven_age)]
 
 
@@ -101,6 +102,16 @@ def _drills(drills: Sequence[DrillReadiness], zone: ZoneInfo) -> Iterator[list[s
         if drill.rpo is not None:
             measured.append(f"lost {at_most(drill.rpo)}{_met(drill.rpo_met, 'RPO')}")
         yield [drill.runbook, when, standing, ", ".join(measured)]
+
+
+def _offsite(mirrors: Sequence[OffSite], zone: ZoneInfo) -> Iterator[list[str | Span]]:
+    """One row per mirror that was ever brought up to date; of the others the gaps speak."""
+    for one in mirrors:
+        if one.age is None:
+            continue
+        standing = Span(f"! {one.grade}", "bad") if one.worse or one.grade == "neither" else Span(one.grade, "dim")
+        locked = f"locked until {moment(one.locked_until, zone)}" if one.locks and one.locked_until else ""
+        yield [one.store, f"copied {length(one.age)} ago", standing, locked]
 
 
 def _met(met: bool | None, objective: str) -> str:  # noqa: FBT001 - None is the third answer
