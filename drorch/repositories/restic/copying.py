@@ -16,10 +16,9 @@ from drorch.core.repository import Copied, ProgressSink, Repository, Snapshot
 from drorch.repositories.restic import argv, parse
 from drorch.repositories.restic.reach import Reach
 
-FIRST_BATCH = 8
-"""Snapshots of the first command; each further one takes so many times more. Restic writes a command's snapshots only
-at its end, so what a cut leaves whole is a batch: the newest come first, and soon."""
-LARGEST_BATCH = 512
+FIRST_BATCH, GROWTH, LARGEST_BATCH = 8, 8, 512
+"""Snapshots of the first command, so many times more of each further one, and of any at most. Restic writes a command's
+snapshots only at its end, so what a cut leaves whole is a batch: the newest come first, and soon."""
 
 
 def beside(source: Repository, target: Reach, what: str) -> Reach:
@@ -116,7 +115,7 @@ def _batches(snapshots: Sequence[Snapshot]) -> Iterator[Sequence[Snapshot]]:
     start, size = 0, FIRST_BATCH
     while start < len(snapshots):
         yield snapshots[start : start + size]
-        start, size = start + size, min(size * FIRST_BATCH, LARGEST_BATCH)
+        start, size = start + size, min(size * GROWTH, LARGEST_BATCH)
 
 
 @dataclass

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from drorch.core.errors import RepositoryError
+from drorch.core.errors import DrorchError, RepositoryError, RepositoryMissing
 from drorch.core.host import Command, Completed, Host, HostSpec, LineSink
 from drorch.core.repository import RepositorySpec
 from drorch.core.secret import Secret, Secrets
 from drorch.core.store import Reading
 from drorch.repositories.restic import argv, binary, pair, parse
 from drorch.repositories.restic.argv import Common
+from drorch.repositories.restic.mirrored import Caches, stored
 from drorch.repositories.restic.serve import Server, storage
 
 DOCUMENT_LIMIT = 256 << 20
@@ -35,6 +36,8 @@ class Site:
     home: str
     root: bool
     """Whether commands run as root, so that a restore sets owners."""
+    controller: bool
+    """Whether it is the controller."""
 
     def expand(self, path: str) -> str:
         """The path with ``~`` as the home of the host's user.
@@ -90,6 +93,7 @@ class Reach:
         self._site_locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._server: Server | None = None
+        self._caches = Caches()
 
     def site(self, at: Host) -> Site:
         """A host made ready: drorch's folders are there, and a usable restic.
@@ -120,7 +124,7 @@ class Reach:
         else:
             install = spec.install_restic if spec else False
             restic = binary.ensure(at, f"{work}/bin", install=install, own=lambda: binary.path_here(self._own()))
-        return Site(restic, work, identity.home, root=identity.user == "root")
+        return Site(restic, work, identity.home, root=identity.user == "root", controller=at.is_controller)
 
     def _own(self) -> binary.Restic:
         with _ONE_FETCH:
@@ -147,7 +151,7 @@ class Reach:
         site = self.site(at)
         with self.opened(at) as place:
             both = self._beside(at, source, place, what) if source else place
-            env = self._environment(site, both, extra or {}, what)
+            env = self._environment(at, site, both, extra or {}, what)
             common = self.common(site)
             if source is not None:
                 # Of two repositories, `--no-lock` is for the one that is read.
@@ -158,7 +162,7 @@ class Reach:
                 return at.run(Command(words, env=env, output_limit=DOCUMENT_LIMIT), on_line=on_line)
 
             end = run(build(common))
-            if end.exit_code == parse.LOCKED:
+            if end.exit_code == parse.LOCKED and not self.reading:
                 at.run(Command(argv.unlock(common), env=env))
                 if source is not None:
                     source.clear(at)
@@ -170,10 +174,30 @@ class Reach:
             ),
         )
         if end.exit_code not in good:
-            raise parse.failure(end, what, f"{self.shown} or {source.shown}" if source else self.shown)
+            raise self.failure(end, what, source)
         if end.truncated and on_line is None:
             raise RepositoryError(f"{what}: restic's answer is longer than {DOCUMENT_LIMIT} bytes")
         return end
+
+    def failure(self, end: Completed, what: str, source: "Reach | None" = None) -> DrorchError:
+        """The error that an end other than success means."""
+        error = parse.failure(end, what, f"{self.shown} or {source.shown}" if source else self.shown)
+        if self.reading and isinstance(error, RepositoryMissing):
+            hint = "an unmounted disk looks just the same: mount it; or mirror to it first"
+            return RepositoryMissing(f"{what}: there is no mirror at {self.shown}", hint=hint)
+        return error
+
+    def only_if_writable(self, what: str) -> None:
+        """Stop before anything is written to a mirror.
+
+        Raises:
+            RepositoryError: this is one.
+        """
+        if self.reading:
+            raise RepositoryError(
+                f"{what}: {self.shown} is a mirror, and only read where it lies",
+                hint="work on the repository itself; drorch recover makes one of the mirror",
+            )
 
     def common(self, site: Site) -> Common:
         """What all its commands share where restic runs."""
@@ -182,7 +206,8 @@ class Reach:
             retry_lock=self._first_wait,
             options=argv.extended(self.spec.url),
             reading=self.reading,
-            further=self._reading.options if self._reading else (),
+            # Where it is reached through the controller, these are the server's.
+            further=self._reading.options if self._reading and site.controller else (),
             version=site.restic.version,
         )
 
@@ -215,11 +240,13 @@ class Reach:
             )
         return {**both, "RESTIC_FROM_PASSWORD": source.password}
 
-    def _environment(self, site: Site, place: Environment, extra: Mapping[str, str | Secret], what: str) -> Environment:
+    def _environment(
+        self, at: Host, site: Site, place: Environment, extra: Mapping[str, str | Secret], what: str
+    ) -> Environment:
         own: Environment = {
             **place,
             "RESTIC_PASSWORD": self.secrets.get(self.spec.password),
-            "RESTIC_CACHE_DIR": f"{site.work}/cache",
+            "RESTIC_CACHE_DIR": self._caches.at(at, site.work) if self.reading else f"{site.work}/cache",
             "RESTIC_PROGRESS_FPS": "2",
             "TMPDIR": f"{site.work}/tmp",  # noqa: S108 - in the host's own folder, 0700
             "TZ": "UTC",
@@ -236,10 +263,11 @@ class Reach:
     def opened(self, at: Host) -> Iterator[Environment]:
         """The variables that tell restic at a host where the repository is."""
         url = self.spec.url
-        if at.is_controller or not (self.spec.served or self.spec.is_path):
+        served = self.spec.served or self.reading  # no other host is given a store's credential
+        if at.is_controller or not (served or self.spec.is_path):
             yield {"RESTIC_REPOSITORY": self._own_place() if self.spec.is_path else url, **self._storage_environment()}
             return
-        if not self.spec.served:
+        if not served:
             raise RepositoryError(
                 f"{at.name} cannot reach {self.shown}, a folder of the controller",
                 hint="leave out through_controller: false",
@@ -268,7 +296,8 @@ class Reach:
         with self._lock:
             if self._server is None:
                 url = self._folder() if self.spec.is_path else self.spec.url
-                self._server = Server(self.controller, storage(url, self._credentials()))
+                place = stored(url, self._reading) if self._reading else storage(url, self._credentials())
+                self._server = Server(self.controller, place, only_reading=self.reading)
             return self._server
 
     @property
@@ -277,11 +306,12 @@ class Reach:
         return self.controller if self.spec.served else None
 
     def close(self) -> None:
-        """End the server, if one runs."""
+        """End the server, if one runs, and leave nothing of a mirror behind."""
         with self._lock:
             server, self._server = self._server, None
         if server is not None:
             server.close()
+        self._caches.close()
 
 
 _FOLDERS = ("bin", "cache", "tmp")

@@ -76,6 +76,7 @@ class ResticRepository:
     def create(self, at: Host, *, like: Repository | None = None) -> str:
         """Create it; gives its id. With ``like`` it cuts files as that one does."""
         what = f"creating {self._name}"
+        self._reach.only_if_writable(what)
         source = copying.beside(like, self._reach, what) if like else None
         if source is not None:
             copying.config(source, at)  # what is wrong with it is said by its own name
@@ -111,6 +112,7 @@ class ResticRepository:
     ) -> BackedUp:
         """Take one snapshot of one part, or give the facts of the one that a former attempt of this run finished."""
         what = f"backup of {tags.source}/{tags.part} on {at.name}"
+        self._reach.only_if_writable(what)
         if isinstance(part, Tree):
             site = self._reach.site(at)
             part = part.model_copy(update={"paths": tuple(site.expand(path) for path in part.paths)})
@@ -129,7 +131,7 @@ class ResticRepository:
         if isinstance(part, Stream):
             return self._streamed(at, part, end, summary, what)
         if end.exit_code not in {parse.OK, parse.INCOMPLETE}:
-            raise parse.failure(end, what, self._reach.shown)
+            raise self._reach.failure(end, what)
         if not summary:
             raise RepositoryError(f"{what}: restic ended without naming its snapshot: {parse.reason(end.stderr)}")
         return parse.backed_up(summary[-1].fields, _unreadable(end))
@@ -154,7 +156,7 @@ class ResticRepository:
                 errors=why.said,
                 hint="run the command by hand on that host",
             )
-        raise parse.failure(end, what, self._reach.shown)
+        raise self._reach.failure(end, what)
 
     def _take_back(self, at: Host, snapshot: str) -> str:
         """Remove a snapshot that holds nothing; says what is left to do, if anything."""
@@ -273,7 +275,7 @@ class ResticRepository:
                 hint=parse.RESCUE,
             )
         if end.exit_code != parse.OK:
-            raise parse.failure(end, what, self._reach.shown)
+            raise self._reach.failure(end, what)
         if not parse.sound(end.stdout, self._reach.site(at).restic.version):
             raise RepositoryError(f"{what}: restic ended without saying that it found no errors")
         return CheckReport(subset=f"{subset[0]}/{subset[1]}" if subset else "structure", seconds=round(end.seconds, 3))
@@ -284,6 +286,7 @@ class ResticRepository:
             if not re.fullmatch(r"[0-9a-f]{64}", snapshot):
                 raise RepositoryError(f"{snapshot!r} is no whole snapshot id, so nothing was removed")
         what = f"removal of {len(snapshots)} snapshots from {self._name}"
+        self._reach.only_if_writable(what)
         present = {snapshot.id for snapshot in self.snapshots(at)}
         going = tuple(snapshot for snapshot in snapshots if snapshot in present)
         freed = None
@@ -314,7 +317,9 @@ class ResticRepository:
 
     def unlock(self, at: Host) -> None:
         """Remove stale locks only."""
-        self._reach.execute(at, argv.unlock, f"unlocking {self._name}")
+        what = f"unlocking {self._name}"
+        self._reach.only_if_writable(what)
+        self._reach.execute(at, argv.unlock, what)
 
 
 def _watch(progress: ProgressSink, text: str, summary: list[parse.Summary]) -> "parse.Sink":

@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from drorch.core.errors import RepositoryError
 from drorch.core.host import Command, Host, printable
 from drorch.core.secret import Secret
+from drorch.repositories.restic.gate import Gate
 
 READY_AFTER = 20.0
 """Seconds that rclone may take until its socket answers."""
@@ -154,6 +155,9 @@ class Door:
     """A running server."""
 
     socket: Path
+    """Where to knock."""
+    server: Path
+    """Where the server itself listens: behind it, or the same."""
     user: Secret
     password: Secret
 
@@ -161,7 +165,9 @@ class Door:
 class Server:
     """The one server of one repository: started by the first use, shared by all, ended by `close`."""
 
-    def __init__(self, controller: Host, store: Storage) -> None:
+    def __init__(self, controller: Host, store: Storage, *, only_reading: bool = False) -> None:
+        """With ``only_reading`` nothing can be added either: what is served is a mirror."""
+        self._only_reading = only_reading
         self._controller = controller
         self._store = store
         self._lock = threading.Lock()
@@ -176,7 +182,7 @@ class Server:
         """
         with self._lock:
             # restic retries for a quarter of an hour where nobody answers, so ask first.
-            if self._running is not None and not _answers(self._running[2].socket):
+            if self._running is not None and not _answers(self._running[2].server):
                 self._stop()
             if self._running is None:
                 self._running = self._start()
@@ -199,7 +205,8 @@ class Server:
             # A Unix socket's path may have 107 bytes, so it cannot lie in a state folder of any depth.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)))
             door = Door(
-                socket=folder / "r",
+                socket=folder / ("g" if self._only_reading else "r"),
+                server=folder / "r",
                 user=Secret("served repository, user", randomness.token_urlsafe(12)),
                 password=Secret("served repository, password", randomness.token_urlsafe(32)),
             )
@@ -209,9 +216,11 @@ class Server:
                 "RCLONE_PASS": door.password,
                 "RCLONE_CONFIG": "",
             }
-            argv = command(rclone(), self._store.remote, door.socket)
+            argv = command(rclone(), self._store.remote, door.server)
             process = stack.enter_context(_spawner(self._controller).spawn(Command(argv, env=env)))
-            _await_answer(door.socket, process)
+            _await_answer(door.server, process)
+            if self._only_reading:
+                stack.callback(Gate(door.socket, door.server).close)
             return stack.pop_all(), process, door
 
 
