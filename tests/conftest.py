@@ -9,5 +9,7 @@ pytest_plugins: list[str] = [
     "support.vaults",
     "support.site",
     "support.place",
+    "support.stores",
     "support.ceph",
+    "support.rclone",
 ]

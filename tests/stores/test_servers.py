@@ -11,6 +11,7 @@ import pytest
 from support.ceph import WRITER, Ceph
 from support.ceph_daemons import missing
 from support.processes import alive, eventually, running_with
+from support.rclone import RcloneS3
 from support.s3 import Client, Keys, client
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -99,3 +100,16 @@ def test_ceph_shared(tmp_path: Path) -> None:
             user.communicate()
     assert eventually(lambda: not alive(keeper))
     assert not Path(folder).exists()
+
+
+def test_rclone(rclone_s3: RcloneS3) -> None:
+    """The store without locks refuses a wrong MD5 and a wrong secret, keeps no versions, and its objects are files."""
+    bucket = rclone_s3.bucket()
+    s3 = rclone_s3.client()
+    right = {"Bucket": bucket, "Key": "nas/data/a", "Body": b"1"}
+    assert code(s3, "put_object", **right, ContentMD5="xMpCOKC5I4INzFCab3WEmw==") == "ok"
+    assert (rclone_s3.folder / bucket / "nas/data/a").read_bytes() == b"1"
+    assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["nas/data/a"]
+    assert code(s3, "put_object", **right | {"Body": b"2"}, ContentMD5="xMpCOKC5I4INzFCab3WEmw==") == "BadDigest"
+    assert code(rclone_s3.client(rclone_s3.access_key, "wrong"), "list_buckets") == "SignatureDoesNotMatch"
+    assert s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled"
