@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import os
+import re
 import shlex
 import stat
 import threading
@@ -26,7 +27,11 @@ SHORTEST = 4
 """Values with fewer characters are not redacted: they stand in half of all words."""
 
 _LONG = 12
-"""Least characters of a piece of a value (a line of it, its core in other base64) that is redacted by itself."""
+"""Least characters of a piece of a value (a line of it, half a line, its core in other base64) that is redacted by
+itself."""
+
+_PARTS = re.compile("[:=]")
+"""Between the halves of a line such as ``user:password`` or ``key = value``: programs show one without the other."""
 
 _CHANGEABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -237,7 +242,8 @@ def _forms(name: str, value: str) -> dict[str, str]:
     if len(value) < SHORTEST:
         return {}
     lines = [line.strip() for line in value.splitlines()]
-    pieces = [value, *(line for line in lines if len(line) >= _LONG and not line.startswith("-----"))]
+    parts = [part.strip() for line in lines for part in _PARTS.split(line, maxsplit=1)]
+    pieces = [value, *(piece for piece in (*lines, *parts) if len(piece) >= _LONG and not piece.startswith("-----"))]
     return {form: name for piece in pieces for form in _written(piece) if len(form) >= SHORTEST}
 
 

@@ -14,7 +14,7 @@ from drorch.core.store import Entry, Lock, Probe, Receipt, Recorded, Version
 from drorch.stores._s3 import parse
 from drorch.stores._s3.bucket import Bucket
 from drorch.stores._s3.ready import check
-from drorch.stores._s3.trouble import WRONG_CONTENT, Refusal, no_s3
+from drorch.stores._s3.trouble import WRONG_CONTENT, Refusal, lock_remedy, no_s3
 from drorch.stores._s3.wire import Answer, Request
 
 log = logging.getLogger(__name__)
@@ -116,6 +116,8 @@ class BucketStore:
         asked = self.bucket.send(request, f"lock {key}", expected=lambda refusal: refusal.code in _LONGER)
         if asked.refusal is not None:
             now = self.recorded(key, version=version)
+            if not now.mode and asked.refusal.code == "InvalidRequest":
+                raise self._cannot_lock(asked.refusal, f"lock {key}")
             if not now.mode or now.locked_until is None or now.locked_until < until:
                 raise self.bucket.refused(asked.refusal, f"lock {key}")
         if lock.legal_hold:
@@ -183,40 +185,51 @@ class BucketStore:
 
     def _put(self, key: str, request: Request) -> Answer:
         """Raises `ContentRefused` for content that was wrong when it left, or whenever it arrived."""
+        doing = f"put {key}"
         for left in range(CORRUPTED, 0, -1):
-            locked = self._locked(request)
-            answer = self.bucket.send(locked, f"put {key}", expected=_about_content_or_absence)
+            answer = self.bucket.send(self._locked(request), doing, expected=self._about_put)
+            if answer.refusal is not None and self.lock is not None and answer.refusal.code == "InvalidRequest":
+                raise self._cannot_lock(answer.refusal, doing)
             if answer.refusal is None or answer.refusal.code not in WRONG_CONTENT:
                 break
-            error = self.bucket.refused(answer.refusal, f"put {key}")
+            error = self.bucket.refused(answer.refusal, doing)
             self._check_content(key, request.body, request.sha256, error)
             if left == 1:
                 raise error
         return answer
 
     def _put_absent(self, key: str, request: Request) -> Answer:
+        doing = f"put {key}"
         tried = 0
         while True:
             tried += 1
-            if not self._conditional:
-                if self._there(key):
-                    raise AlreadyThere(f"{self.shown}: put {key}: there is one already")
-                return self._put(key, request)
-            answer = self._put(key, _with(request, {"If-None-Match": "*"}))
+            # Some stores take the condition and ignore it (Ceph 16 where a bucket has versions): look first.
+            if self._there(key):
+                break
+            answer = self._put(key, _with(request, {"If-None-Match": "*"} if self._conditional else {}))
             refusal = answer.refusal
             if refusal is None:
                 return answer
-            if refusal.status == HTTPStatus.NOT_IMPLEMENTED or refusal.code == "NotImplemented":
+            if refusal.status == HTTPStatus.NOT_IMPLEMENTED:
                 self._conditional = False
                 log.warning("%s cannot put only if absent; drorch looks first, which two at once can pass", self.shown)
                 continue
             if answer.uncertain and (mine := self._same(key, request.body)):
                 return mine
-            if refusal.code != _CONFLICT or self._there(key):
-                raise AlreadyThere(f"{self.shown}: put {key}: there is one already")
+            if refusal.code != _CONFLICT:
+                break
             if tried >= CONFLICTS:
-                raise self.bucket.refused(refusal, f"put {key}")
+                raise self.bucket.refused(refusal, doing)
             self.bucket.wait(tried)
+        raise AlreadyThere(f"{self.shown}: {doing}: there is one already")
+
+    def _about_put(self, refusal: Refusal) -> bool:
+        statuses = {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_IMPLEMENTED}
+        lock = self.lock is not None and refusal.code == "InvalidRequest"
+        return lock or refusal.code in WRONG_CONTENT or refusal.code == _CONFLICT or refusal.status in statuses
+
+    def _cannot_lock(self, refusal: Refusal, doing: str) -> StoreError:
+        return StoreError(f"{self.shown}: {doing}: it cannot lock ({refusal.shown})", hint=lock_remedy(self.name))
 
     def _same(self, key: str, content: bytes) -> Answer | None:
         """What is there, if it is this content: a put of ours whose answer was lost."""
@@ -334,11 +347,6 @@ class BucketStore:
 _XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
 _LONGER = frozenset({"AccessDenied", "InvalidRequest", "InvalidArgument"})
 """Answers to a date that is earlier than the one that holds; others than that mean something else by them."""
-
-
-def _about_content_or_absence(refusal: Refusal) -> bool:
-    statuses = {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.NOT_IMPLEMENTED}
-    return refusal.code in WRONG_CONTENT or refusal.code in {_CONFLICT, "NotImplemented"} or refusal.status in statuses
 
 
 def _missing(refusal: Refusal) -> bool:

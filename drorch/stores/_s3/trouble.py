@@ -21,6 +21,8 @@ from drorch.core.host import printable
 LONGEST_MESSAGE = 300
 """Characters of a provider's own words that are shown."""
 
+_REACH = "check endpoint and the network in between"
+
 _BUSY = frozenset(
     [
         "SlowDown",
@@ -231,15 +233,15 @@ def broken(error: BaseException, scene: Scene) -> Verdict:  # noqa: PLR0911 - a 
         return Verdict(StoreUnreachable(f"{where}: nothing listens there", hint=_REACH), again=True)
     if isinstance(cause, http.client.IncompleteRead):
         return Verdict(StoreUnreachable(f"{where}: the answer was cut off", hint=_REACH), again=True)
-    if isinstance(cause, http.client.HTTPException) and not isinstance(cause, http.client.RemoteDisconnected):
+    if isinstance(cause, http.client.RemoteDisconnected):
+        hint = f"{_REACH}; it may want https:// where the endpoint says http://"
+        return Verdict(StoreUnreachable(f"{where}: the connection was closed without an answer", hint=hint), again=True)
+    if isinstance(cause, http.client.HTTPException):
         what = printable(str(cause))[:LONGEST_MESSAGE] or type(cause).__name__
         hint = "check endpoint: https:// or http://, and the port"
         return Verdict(StoreUnreachable(f"{where}: the answer is no HTTP: {what}", hint=hint), again=True)
     what = printable(str(cause))[:LONGEST_MESSAGE] or type(cause).__name__
     return Verdict(StoreUnreachable(f"{where}: the connection broke: {what}", hint=_REACH), again=True)
-
-
-_REACH = "check endpoint and the network in between"
 
 
 def _root(error: BaseException) -> BaseException:

@@ -95,6 +95,24 @@ class _Signature(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return str(request.context["payload"])
 
 
+class _Plain(http.client.HTTPConnection):
+    """Keeps the head of a request back until its body is there."""
+
+    _held: tuple[bytes, ...] = ()
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - whatever http.client sends; here it is only asked for heads
+        self._held = (*self._held, bytes(data))
+
+    def head(self) -> bytes:
+        """What was kept back."""
+        held, self._held = b"".join(self._held), ()
+        return held
+
+
+class _Secure(_Plain, http.client.HTTPSConnection):
+    """The same behind TLS."""
+
+
 class Wire:
     """Connections to one endpoint; shared by threads."""
 
@@ -113,7 +131,7 @@ class Wire:
         self._host, self._port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
         self._region, self._context = region, context
         self._timeouts, self._allowance, self._clock = timeouts, allowance, clock
-        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
+        self._idle: list[tuple[float, _Plain]] = []
         self._lock = threading.Lock()
 
     def exchange(self, bucket: str, request: Request, keys: Keys) -> Answer:
@@ -152,7 +170,7 @@ class Wire:
         _Signature(Credentials(keys.id, keys.secret, keys.token or None), "s3", self._region).add_auth(signing)
         return [(name, str(value)) for name, value in signing.headers.items()]
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self) -> _Plain:
         now = self._clock.monotonic()
         while True:
             with self._lock:
@@ -163,13 +181,11 @@ class Wire:
                 return connection
             connection.close()
         if self._context is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeouts.connect)
-        return http.client.HTTPSConnection(
-            self._host, self._port, timeout=self._timeouts.connect, context=self._context
-        )
+            return _Plain(self._host, self._port, timeout=self._timeouts.connect)
+        return _Secure(self._host, self._port, timeout=self._timeouts.connect, context=self._context)
 
     def _over(
-        self, connection: http.client.HTTPConnection, request: Request, target: str, headers: list[tuple[str, str]]
+        self, connection: _Plain, request: Request, target: str, headers: list[tuple[str, str]]
     ) -> tuple[Answer, bool]:
         """The answer, and whether the connection can be used again."""
         if connection.sock is None:
@@ -190,17 +206,18 @@ class Wire:
         answer = _read(response, request, watch)
         return answer, sent and not response.will_close
 
-    def _send(self, connection: http.client.HTTPConnection, body: bytes, watch: "_Watch") -> bool:
+    def _send(self, connection: _Plain, body: bytes, watch: "_Watch") -> bool:
         """Whether all of it was taken; a store that refuses early answers without reading on."""
         connection.endheaders()
-        start = 0
+        start, head = 0, connection.head()
         try:
-            while start < len(body):
+            while head or start < len(body):
                 bit = memoryview(body)[start : start + self._allowance.piece]
                 watch.extend(self._allowance.take(len(bit)))
                 connection.sock.settimeout(watch.left())
-                connection.sock.sendall(bit)
-                start += len(bit)
+                # The head goes out with the first bytes: for small files that is a system call and a packet less.
+                connection.sock.sendall(head + bit if head else bit)
+                start, head = start + len(bit), b""
         except (BrokenPipeError, ConnectionResetError):
             if not _answered(connection.sock):
                 raise
