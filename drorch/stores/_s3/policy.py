@@ -114,8 +114,8 @@ def _notes(prefix: str, lock: Lock | None) -> tuple[str, ...]:
         "As a policy of the bucket instead of a user's, each statement also needs a Principal, the user's name.",
         (
             "Where the provider has application keys with capabilities instead: the writer gets those to list, read and"
-            " write files and to read and write their retention, none to delete files or to bypass governance, limited to"
-            " this bucket and prefix; the deleter gets those to list and delete files."
+            " write files and to read and write their retention, none to delete files or to bypass governance, limited"
+            " to this bucket and prefix; the deleter gets those to list and delete files."
         ),
         (
             "Where a key can only be for reading or for reading and writing, the writer can delete: then only a lock"
