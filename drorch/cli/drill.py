@@ -13,11 +13,12 @@ from drorch.engine.plan import make_plan
 @click.argument("service")
 @click.option("--standby", help="Drill on this host instead of the runbook's.")
 @click.option("--snapshot", help="latest, random, before:TIME or a snapshot's id, instead of the runbook's.")
+@click.option("--store", help="Restore from the off-site copy in this store instead of the repository.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(service: str, standby: str | None, snapshot: str | None, *, as_json: bool) -> Exit:
+def command(service: str, standby: str | None, snapshot: str | None, store: str | None, *, as_json: bool) -> Exit:
     """Restore SERVICE on a standby, verify it, measure, and clean up."""
     drorch = app()
     documents = drorch.documents
     runbook = runbook_for(documents.runbooks, documents.inventory, "drill", service)
-    plan = make_plan(documents.inventory, runbook, target=standby, snapshot=snapshot)
+    plan = make_plan(documents.inventory, runbook, target=standby, snapshot=snapshot, store=store)
     return start(drorch, plan, as_json=as_json)

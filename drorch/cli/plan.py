@@ -15,8 +15,17 @@ from drorch.core.scene import RunKind
 @click.option("--kind", type=click.Choice(get_args(RunKind)), help="RUNBOOK is a service: its runbook of this kind.")
 @click.option("--standby", help="Drill on this host instead of the runbook's.")
 @click.option("--snapshot", help="latest, random, before:TIME or a snapshot's id, instead of the runbook's.")
+@click.option("--store", help="Restore from the off-site copy in this store instead of the repository.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole plan as it would be stored.")
-def command(runbook: str, kind: RunKind | None, standby: str | None, snapshot: str | None, *, as_json: bool) -> Exit:
+def command(
+    runbook: str,
+    kind: RunKind | None,
+    standby: str | None,
+    snapshot: str | None,
+    store: str | None,
+    *,
+    as_json: bool,
+) -> Exit:
     """Print every step and command that RUNBOOK would run; nothing connects."""
     from drorch.config.adhoc import runbook_for  # noqa: PLC0415 - help needs none of the models
     from drorch.engine.plan import make_plan  # noqa: PLC0415 - the same
@@ -38,7 +47,7 @@ def command(runbook: str, kind: RunKind | None, standby: str | None, snapshot: s
     hosts = documents.inventory.hosts
     if standby is not None and standby not in hosts:
         raise UnknownName(f"no host {standby} in the inventory", hint=f"there is {', '.join(hosts)}")
-    plan = make_plan(documents.inventory, chosen, target=standby, snapshot=snapshot)
+    plan = make_plan(documents.inventory, chosen, target=standby, snapshot=snapshot, store=store)
     report = plan_report(plan)
     if as_json:
         say_json({**to_json(report), "plan": plan.model_dump(mode="json", exclude_defaults=True)})

@@ -18,23 +18,25 @@ from drorch.engine.plan import Plan, make_plan
 @click.argument("sources", nargs=-1)
 @click.option("--host", help="Restore on this host; each source's own unless said.")
 @click.option("--snapshot", default="latest", show_default=True, help="latest, before:TIME or a snapshot's id.")
+@click.option("--store", help="Restore from the off-site copy in this store instead of the repository.")
 @click.option("--swap", is_flag=True, help="Put the restored things in the live ones' place; the live ones are kept.")
 @click.option("--yes", metavar="SERVICE", help="Confirm --swap by the service's name, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     service: str,
     sources: tuple[str, ...],
+    *,
     host: str | None,
     snapshot: str,
+    store: str | None,
     yes: str | None,
-    *,
     swap: bool,
     as_json: bool,
 ) -> Exit:
     """Restore SERVICE, or only the named SOURCES of it, beside the live ones."""
     drorch = app()
     inventory = drorch.documents.inventory
-    runbook = restore_runbook(inventory, service, sources, host=host, snapshot=snapshot, swap=swap)
+    runbook = restore_runbook(inventory, service, sources, host=host, snapshot=snapshot, swap=swap, store=store)
     plan = make_plan(inventory, runbook)
     if swap:
         _confirm(plan, service, yes)

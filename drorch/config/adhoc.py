@@ -39,9 +39,16 @@ def runbook_for(runbooks: Mapping[str, Runbook], inventory: Inventory, kind: Run
 
 
 def restore_runbook(
-    inventory: Inventory, service: str, sources: Sequence[str], *, host: str | None, snapshot: str, swap: bool
+    inventory: Inventory,
+    service: str,
+    sources: Sequence[str],
+    *,
+    host: str | None,
+    snapshot: str,
+    swap: bool,
+    store: str | None = None,
 ) -> Runbook:
-    """A runbook that restores sources beside the live ones, or in their place.
+    """A runbook that restores sources beside the live ones, or in their place; from a store's mirror when one is named.
 
     Raises:
         RunError: a name is unknown.
@@ -53,10 +60,15 @@ def restore_runbook(
             raise RunError(f"{service} has no source {source}", hint=f"it has {', '.join(have)}")
     if host is not None and host not in inventory.hosts:
         raise RunError(f"no host {host} in the inventory", hint=f"there is {', '.join(inventory.hosts)}")
+    if store is not None and store not in inventory.stores:
+        raise UnknownName(
+            f"no store {store} in the inventory", hint=f"there is {', '.join(inventory.stores) or 'none'}"
+        )
+    said = {"host": host, "store": store}
+    more = {key: name for key, name in said.items() if name is not None}
     steps: list[Json] = []
     for source in sources or tuple(have):
-        step = {"kind": "restore", "source": source, "swap": swap, "snapshot": snapshot}
-        steps.append({**step, "host": host} if host else step)
+        steps.append({"kind": "restore", "source": source, "swap": swap, "snapshot": snapshot, **more})
         if not swap:
             steps.append({"kind": "verify", "source": source})
     return Runbook.model_validate(

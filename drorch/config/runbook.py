@@ -4,11 +4,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 
-from drorch.core.model import Frozen, HostName, Name, NotifyName, ServiceName
+from drorch.core.model import Frozen, HostName, Name, NotifyName, ServiceName, StoreName
 from drorch.core.scene import RunKind
 from drorch.core.schedule import Schedule
 from drorch.core.step import Step
@@ -41,6 +49,7 @@ class OnRunFailure(Frozen):
     """A route of the inventory."""
 
 
+_SAID = r"^(latest|random|[0-9a-f]{8,64})$"
 _SELECTION = r"^(latest|random|before:\S+|[0-9a-f]{8,64})$"
 
 
@@ -55,17 +64,21 @@ def _selection(said: object) -> str:
     value = _before(said)
     if not isinstance(value, str) or not re.fullmatch(_SELECTION, value):
         raise ValueError("must be latest, random, {before: TIME} or a snapshot id")
-    if not value.startswith("before:"):
-        return value
+    return f"before:{_time(value.removeprefix('before:'))}" if value.startswith("before:") else value
+
+
+def _time(said: object) -> str:
+    if not isinstance(said, str):
+        raise ValueError("is no time; write it as 2026-10-01 or 2026-10-01T14:30:00Z")  # noqa: TRY004 - for pydantic
     try:
-        time = datetime.fromisoformat(value.removeprefix("before:"))
+        time = datetime.fromisoformat(said.strip().replace(" ", "T", 1))
     except ValueError:
         raise ValueError("is no time; write it as 2026-10-01 or 2026-10-01T14:30:00Z") from None
     if time.tzinfo is None:
         if time.time() != datetime.min.time():
             raise ValueError("the time needs a zone, as in 2026-10-01T14:30:00Z or 2026-10-01T14:30:00+02:00")
         time = time.replace(tzinfo=UTC)  # a day alone begins at midnight UTC
-    return f"before:{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 Selection = Annotated[
@@ -89,6 +102,33 @@ Selection = Annotated[
 """Which recovery point; a day alone begins at midnight UTC."""
 
 
+class InStore(Frozen):
+    """A recovery point read from the mirror in a store, where it lies, instead of from the repository."""
+
+    store: StoreName
+    """The store of the inventory that holds the mirror."""
+    before: Annotated[str, BeforeValidator(_time)] | None = None
+    """The newest point before this time, such as ``2026-10-01`` or ``2026-10-01T14:30:00Z``."""
+    take: Annotated[str, StringConstraints(pattern=_SAID)] | None = None
+    """Instead of a time: ``latest``, ``random`` or a snapshot id; ``latest`` unless said."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.before is not None and self.take is not None:
+            raise ValueError("before and take each say which point; leave one of them out")
+        return self
+
+    @property
+    def point(self) -> str:
+        """Which recovery point, as a plan says it."""
+        return f"before:{self.before}" if self.before is not None else self.take or "latest"
+
+
+def _where(value: object) -> str:
+    from_store = isinstance(value, InStore) or (isinstance(value, dict) and "store" in value)
+    return "store" if from_store else "repository"
+
+
 class Runbook(Frozen):
     """One runbook document."""
 
@@ -102,12 +142,25 @@ class Runbook(Frozen):
     """Where a drill restores; the service's first standby unless said."""
     schedule: Schedule | None = None
     """When the daemon runs it; only when told to unless said."""
-    snapshot: Selection = "latest"
-    """Which recovery point is restored: ``latest``, ``random``, ``{before: 2026-10-01}`` or a snapshot id."""
+    snapshot: Annotated[
+        Annotated[Selection, Tag("repository")] | Annotated[InStore, Tag("store")], Discriminator(_where)
+    ] = "latest"
+    """Which recovery point is restored: ``latest``, ``random``, ``{before: 2026-10-01}`` or a snapshot id;
+    ``{store: offsite}``, alone or with ``before``, for one from the off-site copy."""
     steps: Annotated[tuple[Action, ...], Field(min_length=1)]
     """What is done, in this order; steps below one ``parallel:`` run side by side."""
     on_failure: OnRunFailure | None = None
     """Whom to tell when it fails or waits for a person."""
+
+    @property
+    def point(self) -> str:
+        """Which recovery point, wherever it is read from."""
+        return self.snapshot.point if isinstance(self.snapshot, InStore) else self.snapshot
+
+    @property
+    def store(self) -> str | None:
+        """The store whose mirror it is read from; None for the repository itself."""
+        return self.snapshot.store if isinstance(self.snapshot, InStore) else None
 
     def placed(self) -> Iterator["Placed"]:
         """Every step in order, with the id under which its evidence is kept and where it stands in the document."""

@@ -46,6 +46,8 @@ class Scene:
     """Each host's working folder; ``~`` stands for its user's home."""
     snapshot: PointSelection = "latest"
     stores: Mapping[str, StoreSpec] = field(default_factory=dict)
+    store: str | None = None
+    """The store whose mirror recovery points are restored from; None for the repository itself."""
 
     @property
     def drill(self) -> bool:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from drorch.config.inventory import AnyHostSpec, Inventory, Service
 from drorch.config.runbook import Runbook
-from drorch.core.errors import Refused
+from drorch.core.errors import Refused, UnknownName
 from drorch.core.host import LocalHostSpec
 from drorch.core.model import Frozen, Name
 from drorch.core.refs import references
@@ -53,6 +53,8 @@ class Plan(Frozen):
     service: Service
     target: Name | None = None
     snapshot: str = "latest"
+    store: Name | None = None
+    """The store whose mirror recovery points are restored from; None for the repository itself."""
     blocks: tuple[Block, ...]
     afterwards: tuple[PlannedStep, ...] = ()
     """The steps that run whatever happened, in order; a drill's clean-up is the last."""
@@ -97,6 +99,7 @@ class Plan(Frozen):
             work={name: spec.work for name, spec in self.hosts.items()},
             snapshot=self.snapshot,
             stores=self.stores,
+            store=self.store,
         )
 
     def steps(self) -> Iterator[PlannedStep]:
@@ -124,16 +127,28 @@ class Plan(Frozen):
 
 
 def make_plan(
-    inventory: Inventory, runbook: Runbook, *, target: str | None = None, snapshot: str | None = None
+    inventory: Inventory,
+    runbook: Runbook,
+    *,
+    target: str | None = None,
+    snapshot: str | None = None,
+    store: str | None = None,
 ) -> Plan:
     """Resolve a runbook. Both documents have passed the loader's checks, so every name exists.
 
-    ``target`` and ``snapshot`` override the runbook's own standby and recovery point.
+    ``target``, ``snapshot`` and ``store`` override the runbook's own standby, recovery point, and place that it is
+    restored from.
 
     Raises:
         Refused: a drill would have no standby, or one where the service lives.
+        UnknownName: there is no such store.
     """
     service = inventory.services[runbook.service]
+    store = store or runbook.store
+    if store is not None and store not in inventory.stores:
+        raise UnknownName(
+            f"no store {store} in the inventory", hint=f"there is {', '.join(inventory.stores) or 'none'}"
+        )
     if runbook.kind == "drill":
         target = _standby(inventory, service, runbook, target)
     named = list(_blocks(runbook))
@@ -148,6 +163,8 @@ def make_plan(
         used.follow(planned.step)
     if target:
         used.add("host", target)
+    if store:
+        used.add("store", store)
     tell = runbook.on_failure.notify if runbook.on_failure else None
     if tell:
         used.add("notify", tell)
@@ -157,7 +174,8 @@ def make_plan(
         service_name=runbook.service,
         service=service.model_copy(update={"standbys": ()}),
         target=target,
-        snapshot=snapshot or runbook.snapshot,
+        snapshot=snapshot or runbook.point,
+        store=store,
         blocks=tuple(blocks),
         afterwards=tuple(afterwards),
         hosts={name: inventory.hosts[name] for name in sorted(used.names["host"])},

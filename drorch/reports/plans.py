@@ -43,6 +43,8 @@ class PlanReport:
     primary: str
     target: str | None
     snapshot: str
+    store: str | None
+    """The store whose mirror is restored from; None for the repository itself."""
     hosts: tuple[str, ...]
     repositories: tuple[str, ...]
     secrets: tuple[str, ...]
@@ -67,6 +69,7 @@ def plan_report(plan: Plan) -> PlanReport:
         primary=plan.service.primary,
         target=plan.target,
         snapshot=plan.snapshot,
+        store=plan.store,
         hosts=tuple(plan.hosts),
         repositories=tuple(plan.repositories),
         secrets=tuple(plan.secrets),
@@ -109,7 +112,8 @@ def plan_lines(report: PlanReport, plan: Plan) -> list[Line]:
 
 def _head(report: PlanReport) -> Iterator[Line]:
     yield line(Span(report.runbook, "bold"), f"  {report.kind} of {report.service}  plan {report.digest[:16]}")
-    where = f"on {report.target}, from the {report.snapshot} recovery point; " if report.target else ""
+    point = f"the {report.snapshot} recovery point" + (f" in {report.store}" if report.store else "")
+    where = f"on {report.target}, from {point}; " if report.target else ""
     touched = f"hosts: {', '.join(report.hosts)}; repositories: {', '.join(report.repositories) or 'none'}"
     yield line(f"  {where}{touched}", hanging=2)
     if report.kind == "drill":

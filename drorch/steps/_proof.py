@@ -1,6 +1,7 @@
 """Proving a restored source: against its snapshots, byte by byte, and by its own checks."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
@@ -17,6 +18,27 @@ NAMED = 3
 """How many differences a failure names."""
 
 
+class Origin(NamedTuple):
+    """Where a recovery point is read from: a repository, or its mirror in a store."""
+
+    repository: str
+    store: str | None
+
+    def open(self, tools: Tools) -> Repository:
+        """It; of a mirror's repository nothing is touched.
+
+        Raises:
+            DrorchError: it cannot be opened.
+        """
+        if self.store is None:
+            return tools.repository(self.repository)
+        return tools.mirrored(self.repository, self.store)
+
+    def facts(self) -> dict[str, Json]:
+        """As evidence: ``repository``, and ``store`` where it is a mirror."""
+        return {"repository": self.repository, **({"store": self.store} if self.store is not None else {})}
+
+
 class RestoreFacts(Frozen):
     """What a `restore` step's evidence tells the steps after it."""
 
@@ -24,6 +46,8 @@ class RestoreFacts(Frozen):
 
     host: str
     repository: str
+    store: str | None = None
+    """The store whose mirror it was restored from."""
     directory: str
     snapshot: str
     snapshots: dict[str, str]
@@ -33,6 +57,11 @@ class RestoreFacts(Frozen):
     name: str = ""
     path: str = ""
     facts: dict[str, Json] = Field(default_factory=dict)
+
+    @property
+    def origin(self) -> Origin:
+        """Where it came from."""
+        return Origin(self.repository, self.store)
 
     @property
     def restored(self) -> Restored:
@@ -75,7 +104,7 @@ def prove(tools: Tools, source: str, facts: RestoreFacts, expect: Expectation) -
     A tree must be there; a stream's staged file is compared where the source has not used it up.
     """
     host = tools.host(facts.host)
-    repository = tools.repository(facts.repository)
+    repository = facts.origin.open(tools)
     model = tools.scene.sources[source]
     snapshots = snapshots_of(tools, repository, source, facts.snapshots)
     trees = {part.name for part in model.parts() if isinstance(part, Tree)}
@@ -103,17 +132,26 @@ def prove(tools: Tools, source: str, facts: RestoreFacts, expect: Expectation) -
             **asked.facts,
             "snapshot": facts.snapshot,
             "snapshots": dict(facts.snapshots),
+            **originals(snapshots),
             "snapshot_time": facts.snapshot_time.isoformat(),
             "age_seconds": facts.age_seconds,
             "compared": list(compared),
             "compared_files": files,
             "compared_bytes": size,
             "host": facts.host,
+            **facts.origin.facts(),
         },
         source=source,
         level=asked.level or ProofLevel.RESTORED,
         exceptions=asked.exceptions,
     )
+
+
+def originals(snapshots: Mapping[str, Snapshot]) -> dict[str, Json]:
+    """For snapshots that are copies, what they are copies of: facts for the evidence; the main part is the last."""
+    found = {part: snapshot.original for part, snapshot in snapshots.items() if snapshot.original}
+    main = list(snapshots.values())[-1].original
+    return {**({"original": main} if main else {}), **({"originals": found} if found else {})}
 
 
 def _compared(

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from drorch.core.errors import HostError, Refused
+from drorch.core.errors import DrorchError, HostError, Refused
 from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.host import Host
-from drorch.core.model import HostName, Json, RepositoryName, SourceName
+from drorch.core.model import HostName, Json, RepositoryName, SourceName, StoreName
+from drorch.core.repository import Repository
 from drorch.core.scene import Scene
 from drorch.core.source import Destination, Expectation
 from drorch.core.step import Earlier, Planned, Step, Tools
@@ -16,7 +17,7 @@ from drorch.repositories.restic import argv
 from drorch.steps._apart import identified
 from drorch.steps._folder import destination, exists, levels, make, make_command, run_folder
 from drorch.steps._points import Chosen, choose
-from drorch.steps._proof import RestoreFacts, prove
+from drorch.steps._proof import Origin, RestoreFacts, originals, prove
 
 
 def _real_time(selection: str) -> str:
@@ -47,6 +48,9 @@ class Restore(Step):
     choice unless said. Only complete ones (a snapshot of every part of the source) are taken."""
     repository: RepositoryName | None = None
     """Where from; the service's own repository unless said."""
+    store: StoreName | None = None
+    """Where from, when not from the repository: its mirror in this store, read where it lies; the runbook's own choice
+    unless said. The repository itself is not needed then, only its password."""
     swap: bool = False
     """Put the restored thing in the live one's place once it is proven whole; the live one is kept beside it.
     Never in a drill."""
@@ -61,13 +65,27 @@ class Restore(Step):
         what = scene.sources[self.source].describe()
         place = "in the place of the live one" if self.swap else "beside whatever is there"
         host = self.host or scene.target or scene.home_of(self.source)
-        return f"restore {what} ({self.snapshot or scene.snapshot}) on {host}, {place}"
+        origin = self._origin(scene)
+        store = f" from the mirror of {origin.repository} in {origin.store}" if origin.store else ""
+        return f"restore {what} ({self.snapshot or scene.snapshot}){store} on {host}, {place}"
+
+    def _origin(self, scene: Scene) -> Origin:
+        return Origin(self.repository or scene.repository, self.store or scene.store)
 
     def problems(self, scene: Scene) -> tuple[tuple[str, str, str], ...]:
         """A drill must not touch what is live."""
         found: list[tuple[str, str, str]] = []
         if scene.drill and self.swap:
             found.append(("swap", "a drill never replaces what is live", "leave swap out"))
+        store = self._origin(scene).store
+        if store is not None and store in scene.stores and not scene.stores[store].readable:
+            found.append(
+                (
+                    "store" if self.store else "",
+                    f"restic cannot read {store}, {scene.stores[store].describe()}, where it lies",
+                    f"drorch recover {store} --to FOLDER, then restore from there",
+                )
+            )
         if self.source in scene.sources:
             try:
                 scene.restore_host(self.source, self.host)
@@ -80,10 +98,12 @@ class Restore(Step):
         source = scene.sources[self.source]
         host = scene.restore_host(self.source, self.host)
         into = scene.destination(run, self.source, host)
-        common = argv.Common()
+        store = self._origin(scene).store
+        common = argv.Common(reading=store is not None)
         tags = (f"service={scene.service}",)
+        takes = f"takes {self.snapshot or scene.snapshot}{f' in {store}' if store else ''}"
         return (
-            Planned("controller", argv.snapshots(common, tags), note=f"takes {self.snapshot or scene.snapshot}"),
+            Planned("controller", argv.snapshots(common, tags), note=takes),
             Planned(host, make_command(levels(scene.folder(run, host), self.source)).argv),
             *(
                 Planned(host, argv.restore(common, "<snapshot>", f"{into.directory}/{part.name}"), note=part.name)
@@ -106,9 +126,10 @@ class Restore(Step):
         failure = make(host, levels(folder, self.source))
         if failure is not None:
             return failure
-        chosen = self._chosen(tools, host, f"{folder}/{self.source}.point")
+        origin = self._origin(scene)
+        repository = origin.open(tools)
+        chosen = self._chosen(tools, repository, host, f"{folder}/{self.source}.point")
         into = into.model_copy(update={"recorded": {part: snap.paths for part, snap in chosen.parts.items()}})
-        repository = tools.repository(self.repository)
         trees = [
             repository.restore(host, snapshot, f"{into.directory}/{part}", progress=tools.progress)
             for part, snapshot in chosen.parts.items()
@@ -122,10 +143,11 @@ class Restore(Step):
             **restored.model_dump(mode="json"),
             "directory": into.directory,
             "token": into.token,
-            "repository": repository.name,
+            **origin.facts(),
             "point": chosen.run,
             "snapshot": chosen.main.id,
             "snapshots": {part: snapshot.id for part, snapshot in chosen.parts.items()},
+            **originals(chosen.parts),
             "snapshot_time": chosen.time.isoformat(),
             "age_seconds": round((run.started - chosen.time).total_seconds(), 3),
             "bytes": sum(tree.bytes for tree in trees),
@@ -136,10 +158,15 @@ class Restore(Step):
         done = Evidence(facts=facts, source=self.source)
         return self._swapped(tools, host, into, done) if self.swap else done
 
-    def _chosen(self, tools: Tools, host: Host, path: str) -> Chosen:
+    def _chosen(self, tools: Tools, repository: Repository, host: Host, path: str) -> Chosen:
         """The recovery point; the one that a former attempt chose, should it have begun to restore it."""
         scene, run = tools.scene, tools.run
-        snapshots = tools.repository(self.repository).snapshots(tools.controller(), tags={"service": scene.service})
+        snapshots = repository.snapshots(tools.controller(), tags={"service": scene.service})
+        store = self._origin(scene).store
+        if store and not snapshots:
+            raise DrorchError(
+                f"{store} holds no snapshot of {scene.service}", hint="mirror to it first; or is this the wrong store?"
+            )
         selection = _former_choice(host, path) if tools.repeated else None
         chosen = choose(
             snapshots,

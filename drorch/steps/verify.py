@@ -45,10 +45,11 @@ class Verify(Step):
         source = scene.sources[self.source]
         host = scene.target or scene.home_of(self.source)
         directory = scene.destination(run, self.source, host).directory
+        common = argv.Common(reading=scene.store is not None)
         return tuple(
             Planned(
                 host,
-                argv.compare(argv.Common(), "<snapshot>", f"{directory}/{part.name}"),
+                argv.compare(common, "<snapshot>", f"{directory}/{part.name}"),
                 note=f"{part.name} of {self.source}, and the checks of {source.describe()} itself",
             )
             for part in source.parts()
