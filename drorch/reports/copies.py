@@ -7,7 +7,8 @@ without one. What it holds is as old as the backups that it was made from.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from functools import cached_property
+from typing import Literal
 
 from drorch.config.inventory import Inventory, Service
 from drorch.core.evidence import ProofLevel
@@ -62,24 +63,6 @@ def limit_of(service: Service) -> timedelta:
     return 2 * service.objectives.rpo if service.objectives.rpo else WITHOUT_RPO
 
 
-def unmoved(one: Witness, inventory: Inventory) -> bool:
-    """Whether what an attempt speaks of is still where it was: a name that now leads elsewhere is another place."""
-    for name in {one.repository, one.said("to")}:
-        if name in inventory.repositories:
-            then = mapping_in(one.plan.repositories.get(name))
-            if then.get("url") != inventory.repositories[name].url:
-                return False
-    name = one.said("store")
-    if name not in inventory.stores:
-        return True
-    then, spec = mapping_in(one.plan.stores.get(name)), inventory.stores[name]
-    return then.get("kind") == spec.kind and all(then.get(key, "") == getattr(spec, key, "") for key in _WHERE)
-
-
-_WHERE: Final = ("endpoint", "bucket", "host", "path", "prefix")
-"""What of a store says where it is."""
-
-
 def copies_of(
     name: str, service: Service, inventory: Inventory, seen: Sequence[Witness], now: datetime
 ) -> tuple[Copy, ...]:
@@ -104,13 +87,12 @@ class _Look:
 
     def repositories(self) -> Iterator[Copy]:
         """Those that backups went to."""
-        went = [one.repository for one in self._backups()]
-        for repository in dict.fromkeys((self.service.repository, *went)):
+        for repository in dict.fromkeys((self.service.repository, *self._went)):
             spec = self.inventory.repositories.get(repository)
             if spec is None:
                 continue
             newest = self._newest(repository)
-            shown = [one for one in self._backups() if one.repository == repository]
+            shown = [one for one in self._backups if one.repository == repository]
             lacks = self._stale({source: time for source, (time, _) in newest.items()}, "no record shows a backup of")
             yield Copy(
                 name=repository,
@@ -178,16 +160,21 @@ class _Look:
 
     # -- what the records hold -----------------------------------------------------------------------------------------
 
-    def _backups(self) -> Iterator[Witness]:
+    @cached_property
+    def _backups(self) -> Sequence[Witness]:
         """Successes of this service that left a snapshot, latest first."""
-        for one in self.seen:
-            if one.kind == "backup" and one.service == self.name and one.succeeded and one.said("snapshot"):
-                yield one
+        mine = (one for one in self.seen if one.kind == "backup" and one.service == self.name)
+        return [one for one in mine if one.succeeded and one.said("snapshot")]
+
+    @cached_property
+    def _went(self) -> Sequence[str]:
+        """The repositories that backups went to, the latest first."""
+        return tuple(dict.fromkeys(one.repository for one in self._backups))
 
     def _newest(self, repository: str, until: datetime | None = None) -> Mapping[str, tuple[datetime, Witness]]:
         """The newest backup of each source in a repository that was over by then, with the time of its data."""
         found: dict[str, tuple[datetime, Witness]] = {}
-        for one in self._backups():
+        for one in self._backups:
             time = moment_in(one.facts.get("time")) or one.started
             over = until is None or one.ended <= until
             if one.repository == repository and over and time <= self.now + AHEAD and one.source:
@@ -227,7 +214,7 @@ class _Look:
 
     def _mine(self, one: Witness) -> bool:
         """Whether it is about a repository that holds data of this service."""
-        return one.service == self.name or one.repository in {backup.repository for backup in self._backups()}
+        return one.service == self.name or one.repository in self._went
 
     # -- what follows --------------------------------------------------------------------------------------------------
 

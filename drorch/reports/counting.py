@@ -16,7 +16,7 @@ def count(inventory: Inventory, journal: Journal, now: datetime, *, only: str | 
         return ()
     since = now - max(window(service) for service in wanted.values())
     runs = journal.runs()
-    seen = witnesses(runs, journal.attempts(since), journal.plan_text, now)
+    seen = witnesses(runs, journal.attempts(since), journal.plan_text, inventory, now)
     probes = {store: journal.get(f"probe:{store}") for store in inventory.stores}
     own: dict[str, list[Run]] = defaultdict(list)
     for run in runs:

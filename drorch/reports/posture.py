@@ -16,7 +16,7 @@ from drorch.core.model import Json
 from drorch.core.store import Grade
 from drorch.engine.journal import Run
 from drorch.reports import places
-from drorch.reports.copies import Copy, copies_of, limit_of, unmoved
+from drorch.reports.copies import Copy, copies_of, limit_of
 from drorch.reports.digits import WANTED, Digit, Fact
 from drorch.reports.domains import Weakness, weaknesses
 from drorch.reports.faults import CHECK_LASTS, Faults, audit_of
@@ -71,12 +71,11 @@ def posture(
         name: The service's name.
         service: The service as the inventory has it today.
         inventory: The whole inventory.
-        seen: The attempts of all services' runs within `window`, the latest ended first.
+        seen: What `witnesses` tells of all services' runs within `window`.
         runs: The service's runs, newest first.
         probes: What is remembered of each store's newest probe, by store.
         now: The moment to judge for.
     """
-    seen = [one for one in seen if unmoved(one, inventory)]
     copies = copies_of(name, service, inventory, seen, now)
     judge = _Judge(name, service, copies, seen, probes, now)
     faults = Faults(name, service, judge.backups, seen, runs, now)

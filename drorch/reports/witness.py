@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from drorch.config.inventory import Inventory
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
@@ -18,6 +19,8 @@ AHEAD = timedelta(minutes=5)
 """How far in the future a record may lie and still be believed: clocks differ a little."""
 
 _ATTEMPTED = ("succeeded", "failed", "timed_out")
+_WHERE = ("endpoint", "bucket", "host", "path", "prefix")
+"""What of a store says where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +73,15 @@ class Witness:
 
 
 def witnesses(
-    runs: Iterable[Run], records: Iterable[Record], plan_text: Callable[[str], str], now: datetime
+    runs: Iterable[Run],
+    records: Iterable[Record],
+    plan_text: Callable[[str], str],
+    inventory: Inventory,
+    now: datetime,
 ) -> tuple[Witness, ...]:
-    """The attempts among the records, the latest ended first. ``plan_text`` gives a plan's text by its digest, or
-    raises `DrorchError`.
+    """The attempts among the records that speak of places which are still where they were, the latest ended first.
+
+    ``plan_text`` gives a plan's text by its digest, or raises `DrorchError`.
     """
     known = {run.id: run for run in runs}
     plans: dict[str, Planned] = {}
@@ -85,9 +93,23 @@ def witnesses(
         if run.plan not in plans:
             plans[run.plan] = _planned(plan_text, run.plan)
         witness = _witness(run, record.body, plans[run.plan])
-        if witness is not None and witness.ended <= now + AHEAD:
+        if witness is not None and witness.ended <= now + AHEAD and _unmoved(witness, inventory):
             found.append(witness)
     return tuple(sorted(found, key=lambda witness: witness.ended, reverse=True))
+
+
+def _unmoved(one: Witness, inventory: Inventory) -> bool:
+    """Whether what an attempt speaks of is still where it was: a name that now leads elsewhere is another place."""
+    for name in {one.repository, one.said("to")}:
+        if name in inventory.repositories:
+            then = mapping_in(one.plan.repositories.get(name))
+            if then.get("url") != inventory.repositories[name].url:
+                return False
+    name = one.said("store")
+    if name not in inventory.stores:
+        return True
+    then, spec = mapping_in(one.plan.stores.get(name)), inventory.stores[name]
+    return then.get("kind") == spec.kind and all(then.get(key, "") == getattr(spec, key, "") for key in _WHERE)
 
 
 def _planned(plan_text: Callable[[str], str], digest: str) -> Planned:

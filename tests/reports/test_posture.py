@@ -181,7 +181,7 @@ def judge(data: Mapping[str, Any]) -> Posture:
         "shop",
         inventory.services["shop"],
         inventory,
-        seen=witnesses(runs, records, {"p": plan}.__getitem__, NOW),
+        seen=witnesses(runs, records, {"p": plan}.__getitem__, inventory, NOW),
         runs=runs,
         probes=data["probes"],
         now=NOW,
@@ -450,4 +450,6 @@ def test_what_cannot_be_read_is_no_evidence(plan: str) -> None:
     """Of a run whose plan is lost or odd nothing is believed, and nothing breaks."""
     run = Run("nightly@1", "nightly", "backup", "shop", "", "p", RunState.COMPLETED, NOW, NOW, {})
     body = {**attempt({}, HOUR, {}), "what": "attempt", "step": "database"}
-    assert witnesses([run], [Record(1, run.id, "attempt database#1", NOW, body, "", "")], lambda _: plan, NOW) == ()
+    record = Record(1, run.id, "attempt database#1", NOW, body, "", "")
+    inventory = Inventory.model_validate(world()["inventory"])
+    assert witnesses([run], [record], lambda _: plan, inventory, NOW) == ()
