@@ -48,7 +48,7 @@ class Demo:
 
     def lay_out(self) -> None:
         """Copies of the documents, a password, two machines that are folders, and a shop on the first."""
-        for name in ("config", "runbooks", "primary", "standby"):
+        for name in ("config", "runbooks", "primary", "standby", "offsite"):
             (self.folder / name).mkdir()
         shutil.copy(REPOSITORY / "config" / "drorch.yaml", self.folder / "config")
         port = _free_port()
@@ -103,11 +103,12 @@ def play(demo: Demo) -> None:
     demo.lay_out()
     demo.shop("make")
 
-    title("Are the documents right? Then make the repository: only this command ever does")
+    title("Are the documents right? Then make the repository and its off-site store: only these commands ever do")
     demo.drorch("check")
     demo.drorch("repository", "create", "vault")
+    demo.drorch("store", "create", "offsite", "--yes=offsite")
 
-    title("Tonight's backup, now")
+    title("Tonight's backup, now; it ends with the copy off-site")
     demo.drorch("backup", "shop")
 
     title("The shop does business, and is backed up again: only what changed is stored")
@@ -119,6 +120,9 @@ def play(demo: Demo) -> None:
     left = demo.left_on_standby()
     say(f"left on the standby, restic's cache aside: {', '.join(left) or 'nothing'}")
 
+    title("And if the repository is gone as well? The same drill, from the off-site copy alone")
+    demo.drorch("drill", "shop", "--store", "offsite")
+
     title("If the primary died now")
     demo.drorch("status")
 
@@ -129,6 +133,7 @@ def play(demo: Demo) -> None:
   {shown}/runbooks/             what is done when: backup, drill, check
   {shown}/primary, standby      the two machines
   {shown}/vault                 the encrypted repository
+  {shown}/offsite               its copy, file by file
 
   export {" ".join(f"{name}={value}" for name, value in demo.settings.items())}
   export PATH={DRORCH.parent}:{REPOSITORY / ".tools" / "bin"}:$PATH

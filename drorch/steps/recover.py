@@ -11,7 +11,7 @@ from drorch.core.host import Command, Host
 from drorch.core.model import Json, RepositoryName, StoreName
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
-from drorch.core.store import Means, Reading
+from drorch.core.store import Means, Reading, Store
 from drorch.mirror import ledger
 from drorch.mirror.ledger import OutOfTime
 from drorch.mirror.recover import Recovered, recover
@@ -62,9 +62,7 @@ class Recover(Step):
         store = tools.store(self.store)
         at = tools.controller()
         known = ledger.read(tools.memory, self.store, name)
-        self._make_room(at, name)
-        means = Means(secrets=tools.secrets, clock=tools.clock, host=tools.host)
-        into = DirectoryStore(kind="directory", path=self.to).open("recovered", means)
+        into = self._make_room(tools, at, name)
         clocked = tools.clock.monotonic()
         try:
             done = recover(
@@ -102,8 +100,10 @@ class Recover(Step):
         }
         return Evidence(facts=facts, exceptions=_exceptions(done, facts))
 
-    def _make_room(self, at: Host, name: str) -> None:
-        """Make the folder, or take over what a former attempt at this very recovery began."""
+    def _make_room(self, tools: Tools, at: Host, name: str) -> Store:
+        """The folder as a store: fresh, or what a former attempt at this very recovery began."""
+        means = Means(secrets=tools.secrets, clock=tools.clock, host=tools.host)
+        spec = DirectoryStore(kind="directory", path=self.to)
         marker = f"{self.to}/{MARKER}"
         wanted = json.dumps(
             {"store": self.store, "repository": name, "as_of": self.as_of.isoformat() if self.as_of else None}
@@ -121,8 +121,10 @@ class Recover(Step):
                     f"{self.to} is not empty, and not what an attempt at this very recovery left",
                     hint="name a fresh folder",
                 )
-            return
-        at.put(marker, wanted.encode())
+        else:
+            at.put(marker, wanted.encode())
+        spec.creation("recovered", means).create()
+        return spec.open("recovered", means)
 
 
 def _exceptions(done: Recovered, facts: dict[str, Json]) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def free_port() -> int:
 
 def lay_out(folder: Path) -> Site:
     """The shipped documents and a shop on the primary; no repository yet."""
-    for name in ("config/secrets", "runbooks", "primary", "standby"):
+    for name in ("config/secrets", "runbooks", "primary", "standby", "offsite"):
         (folder / name).mkdir(parents=True)
     shutil.copy(PROJECT / "config" / "drorch.yaml", folder / "config")
     port = str(free_port())
@@ -124,6 +124,7 @@ def shop_template(tmp_path_factory: pytest.TempPathFactory, restic: Path) -> Sit
     site = lay_out(tmp_path_factory.mktemp("shop") / "site")
     site.drorch("repository", "create", "vault")
     quicken(site.folder / "vault", PASSWORD)
+    site.drorch("store", "create", "offsite", "--yes=offsite")
     site.drorch("backup", "shop")
     return site
 
