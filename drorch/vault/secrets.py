@@ -31,7 +31,7 @@ _LONG = 12
 itself."""
 
 _PARTS = re.compile("[:=]")
-"""Between the halves of a line such as ``user:password`` or ``key = value``: programs show one without the other."""
+"""Before the second half of a line such as ``user:password`` or ``key = value``: programs show it without the first."""
 
 _CHANGEABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -242,7 +242,7 @@ def _forms(name: str, value: str) -> dict[str, str]:
     if len(value) < SHORTEST:
         return {}
     lines = [line.strip() for line in value.splitlines()]
-    parts = [part.strip() for line in lines for part in _PARTS.split(line, maxsplit=1)]
+    parts = [part.strip() for line in lines for part in _PARTS.split(line, maxsplit=1)[1:]]
     pieces = [value, *(piece for piece in (*lines, *parts) if len(piece) >= _LONG and not piece.startswith("-----"))]
     return {form: name for piece in pieces for form in _written(piece) if len(form) >= SHORTEST}
 

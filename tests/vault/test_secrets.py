@@ -233,6 +233,17 @@ def test_a_value_is_read_once(tmp_path: Path, controller: Host) -> None:
     assert asked.read_text() == "asked\n" * 2
 
 
+def test_a_value_that_ended_is_read_again(controller: Host) -> None:
+    """A renewed secret gives its new value from then on, and the old one is still replaced in texts."""
+    env = {"IT": CANARY}
+    secrets = store(controller, env, env="IT")
+    secrets.get(IT)
+    env["IT"] = "another-value"
+    assert secrets.get(IT).reveal() == CANARY
+    assert secrets.renew(IT).reveal() == secrets.get(IT).reveal() == "another-value"
+    assert secrets.redact(f"{CANARY} another-value") == "[secret it] [secret it]"
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -311,6 +322,12 @@ def test_lines_of_a_key_are_found_one_by_one(controller: Host) -> None:
     clean = holding(key, controller).redact("\n".join(f"stderr: {line}" for line in key.splitlines()))
     assert clean.count("[secret it]") == 2
     assert "-----BEGIN KEY-----" in clean
+
+
+@pytest.mark.parametrize("whole", ["AKIDEXAMPLE:c2VjcmV0LWxpbmUtb25l", "user = me\nsecret = c2VjcmV0LWxpbmUtb25l"])
+def test_the_secret_half_of_a_credential_is_found(whole: str, controller: Host) -> None:
+    """A credential of two parts is replaced also where a program shows its second part alone."""
+    assert holding(whole, controller).redact("refused: c2VjcmV0LWxpbmUtb25l") == "refused: [secret it]"
 
 
 def test_values_that_overlap_leave_nothing(controller: Host) -> None:
