@@ -243,13 +243,19 @@ class Journal:
         return _run(rows[0])
 
     def runs(
-        self, *, service: str | None = None, limit: int | None = None, unfinished: bool = False
+        self,
+        *,
+        service: str | None = None,
+        limit: int | None = None,
+        unfinished: bool = False,
+        since: datetime | None = None,
     ) -> tuple[Run, ...]:
-        """Runs, newest first."""
+        """Runs, newest first; with ``since`` those that ended since then or go on."""
         rows = self._all(
             f"{_RUNS} WHERE (?1 IS NULL OR service = ?1) AND (NOT ?2 OR ended IS NULL)"
+            " AND (?4 IS NULL OR ended IS NULL OR ended >= ?4)"
             " ORDER BY started DESC, runs.rowid DESC LIMIT ?3",
-            (service, unfinished, -1 if limit is None else limit),
+            (service, unfinished, -1 if limit is None else limit, since.astimezone(UTC).isoformat() if since else None),
         )
         return tuple(_run(row) for row in rows)
 

@@ -13,6 +13,7 @@ from drorch.config.runbook import Runbook
 from drorch.engine.due import PUNCTUAL, due, next_slot
 from drorch.engine.journal import Journal, Run
 from drorch.engine.plan import make_plan
+from drorch.reports.counting import shown
 from drorch.reports.gaps import Attention, attention
 from drorch.reports.offsite import mirrors_of, offsite_gaps
 from drorch.reports.proof import Today
@@ -55,6 +56,7 @@ def stand(
         runs[run.service].append(run)
     look = _Look(inventory, runbooks, journal, now)
     services = []
+    records = shown(inventory, journal, now, only=only)
     for name, service in inventory.services.items():
         if only is not None and name != only:
             continue
@@ -71,7 +73,7 @@ def stand(
                 zone=look.zone,
                 daemon=daemon,
                 offsite=offsite,
-                further=tuple(offsite_gaps(service, inventory, offsite, now)),
+                further=(*offsite_gaps(service, inventory, offsite, now), *records.gaps(name, mine)),
             )
         )
     strays = tuple(attention(run) for left in runs.values() for run in left if not run.state.final and not alive(run))
