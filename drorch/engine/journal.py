@@ -126,6 +126,18 @@ _RUNS = (
     "SELECT runs.*, records.body AS ending FROM runs"
     " LEFT JOIN records ON records.run = runs.id AND records.key = 'ended'"
 )
+_ATTEMPTS = """
+WITH attempts AS MATERIALIZED (
+    SELECT records.seq, records.key, records.body, runs.runbook, runs.plan, runs.ended
+    FROM runs CROSS JOIN records ON records.run = runs.id  -- in this order, so by the indexes
+    WHERE (runs.ended IS NULL OR runs.ended >= ?2) AND records.key >= 'attempt ' AND records.key < 'attempt!'
+)
+SELECT * FROM records WHERE seq IN (
+    SELECT seq FROM attempts WHERE ended IS NULL OR ended >= ?1
+    UNION
+    SELECT max(seq) FROM attempts WHERE ended < ?1 GROUP BY runbook, plan, key, json_extract(body, '$.state')
+) ORDER BY seq
+"""
 
 
 class Journal:
@@ -269,14 +281,11 @@ class Journal:
         for row in self._all("SELECT * FROM records WHERE ?1 IS NULL OR run = ?1 ORDER BY seq", (run,)):
             yield _record(row)
 
-    def attempts(self, since: datetime) -> Iterator[Record]:
-        """The records of attempts of all runs that ended since then or go on, oldest first."""
-        rows = self._all(
-            "SELECT records.* FROM runs CROSS JOIN records ON records.run = runs.id"  # in this order: by their indexes
-            " WHERE (runs.ended IS NULL OR runs.ended >= ?)"
-            " AND records.key >= 'attempt ' AND records.key < 'attempt!' ORDER BY records.seq",
-            (since.astimezone(UTC).isoformat(),),
-        )
+    def attempts(self, since: datetime, *, last_since: datetime) -> Iterator[Record]:
+        """The records of attempts, oldest first: all of the runs that ended since then or go on; of those that ended
+        earlier, but after ``last_since``, the last in each state of each step of each plan.
+        """
+        rows = self._all(_ATTEMPTS, (since.astimezone(UTC).isoformat(), last_since.astimezone(UTC).isoformat()))
         yield from map(_record, rows)
 
     def verify(self, check: Callable[[str, bytes, str], bool], trusted: str | None = None) -> Broken | None:

@@ -9,7 +9,7 @@ from drorch.config.inventory import Inventory
 from drorch.core.model import Json
 from drorch.engine.journal import Journal, Run
 from drorch.reports.gaps import Gap
-from drorch.reports.posture import Posture, posture, window
+from drorch.reports.posture import Posture, posture, windows
 from drorch.reports.witness import Witness, witnesses
 
 
@@ -39,9 +39,9 @@ def shown(inventory: Inventory, journal: Journal, now: datetime, *, only: str | 
     wanted = [service for name, service in inventory.services.items() if only in (None, name)]
     seen: tuple[Witness, ...] = ()
     if wanted:
-        since = now - max(window(service) for service in wanted)
-        runs = journal.runs(since=since)
-        seen = witnesses(runs, journal.attempts(since), journal.plan_text, inventory, now)
+        since, last = (now - max(lengths) for lengths in zip(*map(windows, wanted), strict=True))
+        records = journal.attempts(since, last_since=last)
+        seen = witnesses(journal.runs(since=last), records, journal.plan_text, inventory, now)
     return Shown(inventory, seen, {store: journal.get(f"probe:{store}") for store in inventory.stores}, now)
 
 

@@ -50,9 +50,10 @@ class Posture:
         return "-".join("?" if digit.count is None else str(digit.count) for digit in self.digits)
 
 
-def window(service: Service) -> timedelta:
-    """How far back attempts are asked for; drills are read from the runs themselves."""
-    return max(2 * limit_of(service), CHECK_LASTS)
+def windows(service: Service) -> tuple[timedelta, timedelta]:
+    """How far back every attempt matters, and how far back the last of each step does. Drills are read from runs."""
+    fresh = 2 * limit_of(service)
+    return fresh, max(fresh, CHECK_LASTS + timedelta(days=1))
 
 
 def posture(
@@ -71,7 +72,7 @@ def posture(
         name: The service's name.
         service: The service as the inventory has it today.
         inventory: The whole inventory.
-        seen: What `witnesses` tells of all services' runs within `window`.
+        seen: What `witnesses` tells of all services' runs within `windows`.
         runs: The service's runs, newest first.
         probes: What is remembered of each store's newest probe, by store.
         now: The moment to judge for.

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -173,3 +173,16 @@ def test_a_fact_is_remembered(journal: Journal, memory: Callable[[], object]) ->
     journal.put("checked:nas", {"next": 2})
     journal.put("checked:nas", {"next": 3})
     assert memory() == {"next": 3}
+
+
+def test_of_old_attempts_the_last_of_each_step_is_told(journal: Journal) -> None:
+    """All recent attempts, and of earlier ones the last success and failure of each step; of much earlier ones none."""
+    for day, state in ((40, "succeeded"), (9, "failed"), (8, "succeeded"), (7, "succeeded"), (2, "succeeded")):
+        at = NOW - timedelta(days=day)
+        run = a_run(f"nightly@{at:%Y-%m-%dT%H:%MZ}", started=at)
+        journal.begin(run, PLAN, {"what": "started"})
+        journal.append(run.id, "attempt media#1", at, {"what": "attempt", "state": state})
+        journal.append(run.id, "ended", at, {"what": "ended", "state": "completed"}, state=RunState.COMPLETED)
+    told = journal.attempts(NOW - timedelta(days=5), last_since=NOW - timedelta(days=30))
+    assert [(NOW - record.at).days for record in told] == [0, 9, 7, 2]
+    assert len(journal.runs(since=NOW - timedelta(days=8))) == 4
