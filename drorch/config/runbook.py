@@ -63,7 +63,7 @@ def _before(value: object) -> object:
 def _selection(said: object) -> str:
     value = _before(said)
     if not isinstance(value, str) or not re.fullmatch(_SELECTION, value):
-        raise ValueError("must be latest, random, {before: TIME} or a snapshot id")
+        raise ValueError("must be latest, random, {before: TIME}, {store: NAME} or a snapshot id")
     return f"before:{_time(value.removeprefix('before:'))}" if value.startswith("before:") else value
 
 

@@ -47,7 +47,8 @@ def open_mirror(
     """A mirrored repository where it lies in its store: it is only read, without locks."""
     from drorch.repositories.restic.repository import ResticRepository  # noqa: PLC0415 - as above
 
-    spec = RepositorySpec(url=reading.url, password=password)
+    # Not checked: a store's folder may hold spaces, which in an inventory's address are slips of the pen.
+    spec = RepositorySpec.model_construct(url=reading.url, password=password)
     return ResticRepository(
         name, spec, secrets=secrets, controller=controller, state=state, hosts=hosts, reading=reading
     )

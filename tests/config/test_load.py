@@ -220,7 +220,7 @@ RUNBOOKS: dict[str, tuple[str, list[Expected]]] = {
         [(4, "snapshot", "needs a zone", "")],
     ),
     "no snapshot": (
-        DRILL + "snapshot: {store: offsite}\nsteps: [{kind: restore, source: media}, {kind: verify, source: media}]\n",
+        DRILL + "snapshot: {after: now}\nsteps: [{kind: restore, source: media}, {kind: verify, source: media}]\n",
         [(4, "snapshot", "must be latest, random", "")],
     ),
     "a broken file": ("runbook: [a\n", [(1, "", "bracket", "close it")]),

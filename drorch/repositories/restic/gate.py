@@ -14,15 +14,23 @@ from pathlib import Path
 _CHUNK = 1 << 16
 _LONGEST = 1 << 16
 """Bytes of a request's head."""
-_READS = re.compile(rb"(?:GET|HEAD) [^\s]+ HTTP/1\.[01]\r\n")
-_MORE = re.compile(rb"\r\n(?:transfer-encoding|upgrade|content-length:[ \t]*0*[1-9])", re.IGNORECASE)
-"""A body, or another protocol to come: then what follows the head is no request."""
+_READS = re.compile(rb"(?:GET|HEAD) [\x21-\x7e]+ HTTP/1\.[01]")
+_FIELD = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([\x20-\x7e]*)")
+_MORE = frozenset({b"content-length", b"transfer-encoding", b"upgrade"})
+"""Fields that announce a body or another protocol: then what follows the head is no request."""
 _REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 def reads(head: bytes) -> bool:
-    """Whether a request, its head with the empty line at the end, only reads and has no body; pure."""
-    return _READS.match(head) is not None and _MORE.search(head) is None
+    """Whether a request, its head without the empty line at the end, only reads and has no body; pure.
+
+    Strict, so that no server can take another line for the end of it than the gate does.
+    """
+    first, *lines = head.split(b"\r\n")
+    fields = [_FIELD.fullmatch(line) for line in lines]
+    return _READS.fullmatch(first) is not None and all(
+        field is not None and (field[1].lower() not in _MORE or field[2] == b"0") for field in fields
+    )
 
 
 class Gate:
@@ -88,12 +96,11 @@ def _requests(visitor: socket.socket, server: socket.socket) -> None:
             if not data:
                 return
             rest += data
-        head, _, rest = rest.partition(b"\r\n\r\n")
-        head += b"\r\n\r\n"
+        head, end, rest = rest.partition(b"\r\n\r\n")
         if not reads(head):
             visitor.sendall(_REFUSED)
             return
-        server.sendall(head)
+        server.sendall(head + end)
 
 
 def _answers(server: socket.socket, visitor: socket.socket) -> None:
