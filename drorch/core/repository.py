@@ -79,12 +79,11 @@ class Snapshot(Frozen):
     snapshot, such as of its tags, name the former one here too.)"""
 
     def copies(self, other: "Snapshot") -> bool:
-        """Whether this is a copy of another repository's snapshot, and tells of the very same content.
-
-        A tree's id is the hash of all that is below it, and copying leaves it alone.
+        """Whether this is a copy of another repository's snapshot, or what that one is a copy of, with the very same
+        content. A tree's id is the hash of all that is below it, and copying leaves it alone.
         """
         return (
-            self.original == (other.original or other.id)
+            (other.original or other.id) in (self.original, self.id)
             and bool(self.tree)
             and (self.tree, self.time, self.host) == (other.tree, other.time, other.host)
             and set(self.paths) == set(other.paths)

@@ -337,6 +337,19 @@ def test_nothing_is_copied_twice(kit: Kit) -> None:
     assert _copy(kit).copies == {}
 
 
+def test_a_copy_goes_back_where_its_original_is_gone(kit: Kit) -> None:
+    """Copied back, the original is found if it is there; a lost one comes back as a copy of what it was."""
+    first, second = (kit.snapshot(kit.take(run=f"nightly@{n}", days=n)) for n in range(2))
+    _copy(kit, first, second)
+    kit.repository.forget(kit.here, [second.id], prune=True)
+    back = kit.repository.copy_from(kit.here, kit.copy, kit.copy.snapshots(kit.here), progress=lambda _: None)
+    assert len(back.new) == 1
+    stayed, returned = kit.repository.snapshots(kit.here)
+    assert stayed == first
+    assert returned == second.model_copy(update={"id": returned.id, "original": second.id})
+    assert _copy(kit, stayed, returned).new == ()
+
+
 def test_a_snapshot_that_is_gone_is_not_copied(kit: Kit) -> None:
     """Neither is silently left out what the source no longer has; a copy of it that was there stays, and is found."""
     first, second = (kit.snapshot(kit.take(run=f"nightly@{n}", days=n)) for n in range(2))

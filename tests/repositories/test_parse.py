@@ -262,3 +262,18 @@ def test_no_line_is_too_strange(line: bytes) -> None:
 def test_no_message_is_too_strange(message: dict[str, object]) -> None:
     """Fields of any type raise nothing."""
     parse.read_line(json.dumps(message).encode())
+
+
+def test_a_trace_is_no_reason() -> None:
+    """Where restic ends with a list of its own functions, the reason is what stands before it."""
+    stderr = (
+        b"Save(<data/d38e>) failed: no space left on device\n"
+        b"write /srv/data/d3: no space left on device\n"
+        b"github.com/restic/restic/internal/backend/local.(*Local).Save\n"
+        b"\tgithub.com/restic/restic/internal/backend/local/local.go:162\n"
+        b"runtime.goexit\n"
+        b"\truntime/asm_amd64.s:1771\n"
+    )
+    assert parse.reason(stderr) == (
+        "Save(<data/d38e>) failed: no space left on device; write /srv/data/d3: no space left on device"
+    )

@@ -235,7 +235,8 @@ class WorldTools:
 
     def repository(self, name: str | None = None) -> Repository:
         methods = frozenset({"backup", "restore", "compare", "check", "forget", "snapshots", "identify", "copy_from"})
-        cutting: Any = _Cutting(self.world.repositories[name or "nas"], self.cut, methods, self.world.commands)
+        found = self.world.repositories[name or self.scene.repository]
+        cutting: Any = _Cutting(found, self.cut, methods, self.world.commands)
         return cutting  # type: ignore[no-any-return]  # it stands before a repository
 
     def store(self, name: str) -> Store:

@@ -92,13 +92,13 @@ def _make(source: Reach, target: Reach) -> str:
 
 
 def _listed(target: Reach, at: Host, snapshots: Sequence[Snapshot]) -> Mapping[str, list[Snapshot]]:
-    """What the target has of these originals, by the original's id."""
+    """What the target has of these snapshots, by their original's id; where they come from, that is itself there."""
     wanted = {_origin(each) for each in snapshots}
     end = target.execute(at, argv.snapshots, f"listing the snapshots of {target.name}")
     found: dict[str, list[Snapshot]] = {}
     for each in parse.snapshots(end.stdout):
-        if each.original in wanted:
-            found.setdefault(each.original, []).append(each)
+        for name in {each.original, each.id} & wanted:
+            found.setdefault(name, []).append(each)
     return found
 
 

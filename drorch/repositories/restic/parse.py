@@ -113,9 +113,9 @@ def complaints(stderr: bytes) -> tuple[str, ...]:
 
 def reason(stderr: bytes) -> str:
     """Why it ended as it did: its own closing reason, with the first error where that only counts them, and else the
-    last lines it wrote.
+    last lines it wrote before any trace of its own functions.
     """
-    lines = [line for line in map(read_line, stderr.splitlines()) if isinstance(line, Text | Trouble)]
+    lines = [line for line in map(read_line, _untraced(stderr)) if isinstance(line, Text | Trouble)]
     fatal = [line.text for line in lines if isinstance(line, Trouble) and line.fatal]
     if not fatal:
         return "; ".join(line.text for line in lines[-_LAST:])[:2000]
@@ -123,6 +123,18 @@ def reason(stderr: bytes) -> str:
     return (f"{fatal[-1]}, the first: {first}" if first and _COUNTED.search(fatal[-1]) else fatal[-1])[:2000]
 
 
+def _untraced(stderr: bytes) -> list[bytes]:
+    """The lines without those pairs that name a function and its place in the source."""
+    lines: list[bytes] = []
+    for line in stderr.splitlines():
+        if _TRACE.match(line):
+            del lines[-1:]
+        else:
+            lines.append(line)
+    return lines
+
+
+_TRACE = re.compile(rb"\t\S+\.[gs]o?:\d+$")
 _LAST = 4
 """Lines: so many tell of a lock, the first of them who holds it."""
 _COUNTED = re.compile(r"There were \d+ errors")
