@@ -12,4 +12,5 @@ pytest_plugins: list[str] = [
     "support.stores",
     "support.ceph",
     "support.rclone",
+    "support.strict.server",
 ]
