@@ -11,7 +11,7 @@ Everything else counts as another medium, since what is said to be another machi
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from drorch.stores.directory import DirectoryStore
 from drorch.stores.s3 import S3Store
 from drorch.stores.sftp import SftpStore
 
-CONTROLLER: Final = "drorch's own machine"
+CONTROLLER: Final = "the controller"
 _LOOPBACK: Final = re.compile(r"localhost|127(\.\d+){3}|::1")
 _ADDRESS: Final = re.compile(r"[\d.]+|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 
@@ -54,9 +54,11 @@ def live(service: Service, inventory: Inventory) -> Place:
     spec = inventory.hosts.get(service.primary)
     domain = spec.domain if spec else Domain()
     words = f"disk of {service.primary}"
-    if f"machine {CONTROLLER}" in machines:
+    if CONTROLLER in machines:
         words = f"disk of {CONTROLLER}"
-    return Place(words, _tied(machines, domain), domain, f"hosts.{service.primary}.domain", named=_named(spec))
+    return Place(
+        words, _tied(map(_tie, machines), domain), domain, f"hosts.{service.primary}.domain", named=_named(spec)
+    )
 
 
 def of_host(name: str, inventory: Inventory) -> Place:
@@ -65,8 +67,8 @@ def of_host(name: str, inventory: Inventory) -> Place:
     domain = spec.domain if spec else Domain()
     machine = _machine(name, inventory)
     return Place(
-        f"disk of {machine.removeprefix('machine ')}",
-        _tied([machine], domain),
+        f"disk of {machine}",
+        _tied([_tie(machine)], domain),
         domain,
         f"hosts.{name}.domain",
         named=_named(spec),
@@ -84,7 +86,7 @@ def of_repository(name: str, spec: RepositorySpec, inventory: Inventory) -> Plac
         return _disk(address, spec.domain, key, inventory)
     if scheme == "s3":
         return _objects(address, spec.domain, key)
-    ties = _tied([f"server {address}", _at(address, inventory)], spec.domain)
+    ties = _tied([f"server {address}", _tie(_at(address, inventory))], spec.domain)
     return Place(f"REST server {address}", ties, spec.domain, key, named=not _ADDRESS.fullmatch(address))
 
 
@@ -137,7 +139,7 @@ def comparable(domain: Domain, name: str) -> str:
     return said
 
 
-def _tied(ties: Sequence[str], domain: Domain) -> tuple[str, ...]:
+def _tied(ties: Iterable[str], domain: Domain) -> tuple[str, ...]:
     account = comparable(domain, "account")
     words = f"account {value(domain, 'account')} at {value(domain, 'provider') or 'an unknown provider'}".casefold()
     return tuple(dict.fromkeys((*ties, *([words] if account else ()))))
@@ -148,9 +150,9 @@ def _disk(host: str, domain: Domain, key: str, inventory: Inventory) -> Place:
     name = host if host in inventory.hosts else next(_having(host, inventory), "")
     spec = inventory.hosts.get(name)
     whole = _filled(domain, spec.domain) if spec else domain
-    machine = f"machine {CONTROLLER}" if host == CONTROLLER else _at(host, inventory)
+    machine = CONTROLLER if host == CONTROLLER else _at(host, inventory)
     named = host != CONTROLLER and (_named(spec) if spec else not _ADDRESS.fullmatch(host))
-    return Place(f"disk of {machine.removeprefix('machine ')}", _tied([machine], whole), whole, key, named=named)
+    return Place(f"disk of {machine}", _tied([_tie(machine)], whole), whole, key, named=named)
 
 
 def _objects(address: str, domain: Domain, key: str) -> Place:
@@ -168,7 +170,7 @@ def _filled(own: Domain, other: Domain) -> Domain:
 def _at(host: str, inventory: Inventory) -> str:
     """The machine that has this name or address."""
     if _LOOPBACK.fullmatch(host):
-        return f"machine {CONTROLLER}"
+        return CONTROLLER
     return _machine(host if host in inventory.hosts else next(_having(host, inventory), host), inventory)
 
 
@@ -180,14 +182,16 @@ def _having(address: str, inventory: Inventory) -> Iterator[str]:
 
 def _machine(name: str, inventory: Inventory) -> str:
     """The machine of a host: the first one of the inventory that is certainly the same names it."""
-    hosts: Mapping[str, object] = inventory.hosts
     spec = inventory.hosts.get(name)
     if spec is None:
-        return f"machine {name}"
+        return name
     if spec.connector == "local" or (isinstance(spec, SshHostSpec) and _LOOPBACK.fullmatch(spec.address)):
-        return f"machine {CONTROLLER}"
-    first = next(other for other in hosts if other == name or same_machine(inventory.hosts[other], spec))
-    return f"machine {first}"
+        return CONTROLLER
+    return next(other for other in inventory.hosts if other == name or same_machine(inventory.hosts[other], spec))
+
+
+def _tie(machine: str) -> str:
+    return f"machine ({machine})"
 
 
 def _named(spec: object) -> bool:
