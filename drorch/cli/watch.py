@@ -204,6 +204,11 @@ _SAID: tuple[tuple[str, type | tuple[type, ...], Callable[[Any], str]], ...] = (
     ("snapshot", str, lambda value: f"snapshot {value[:8]}"),
     ("bytes", int, size),
     ("files", int, lambda value: f"{value} files"),
+    ("objects", int, lambda value: f"{value} files"),
+    ("uploaded", int, lambda value: f"{value or 'none'} of them new"),
+    ("looked_at", int, lambda value: f"{value} looked at" if value else ""),
+    ("recorded", int, lambda value: f"{value} recorded checksums right"),
+    ("hashed", int, lambda value: f"{value} read and hashed"),
     ("tables", dict, lambda value: f"{len(value)} tables"),
     ("kept_points", int, lambda value: f"{value} recovery points kept"),
     ("removed_snapshots", int, lambda value: f"{value} snapshots removed"),
@@ -220,7 +225,10 @@ _SAID: tuple[tuple[str, type | tuple[type, ...], Callable[[Any], str]], ...] = (
 
 def brief(evidence: Evidence) -> str:
     """The facts that a person looks for first."""
-    words = [say(evidence.facts[name]) for name, kind, say in _SAID if isinstance(evidence.facts.get(name), kind)]
+    said = [say(evidence.facts[name]) for name, kind, say in _SAID if isinstance(evidence.facts.get(name), kind)]
+    words = [word for word in said if word]
+    if evidence.levels:
+        words.append(f"→ {min(evidence.levels.values(), key=lambda level: level.height)}")
     if evidence.level:
         words.append(f"→ {evidence.level}")
     if evidence.exceptions:

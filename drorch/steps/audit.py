@@ -6,7 +6,7 @@ from typing import Literal
 
 from drorch.core.errors import DrorchError, StoreError
 from drorch.core.evidence import Evidence, Failure, Outcome, ProofLevel
-from drorch.core.model import Duration, Json, RepositoryName, StoreName, format_duration, parse_duration
+from drorch.core.model import Duration, Frozen, Json, RepositoryName, StoreName, format_duration, parse_duration
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.core.store import Grade, Shelf
@@ -65,13 +65,15 @@ class Audit(Step):
         store = tools.store(self.store)
         store.ready()
         key = f"audit:{self.store}:{name}"
-        before = Coverage.model_validate(tools.memory.get(key) or {})
+        before = Audits.model_validate(tools.memory.get(key) or {})
+        if tools.repeated and before.evidence is not None and (before.run, before.step) == (tools.run.id, tools.step):
+            return before.evidence
         now = tools.clock.now()
         parts: tuple[str, ...] = ()
         if self.everything:
             parts = tuple(f"{number:02x}" for number in range(PARTS))
         elif self.within:
-            parts = before.share(now, self.within)
+            parts = before.coverage.share(now, self.within)
         known = ledger.read(tools.memory, self.store, name)
         asked = Asked(
             recorded=self.recorded,
@@ -96,16 +98,19 @@ class Audit(Step):
             return Failure(
                 why=f"audit of {self.store}: {late.message}", hint="give it a longer timeout", timed_out=True
             )
-        after = before.after(parts, now) if parts else before
+        after = before.coverage.after(parts, now) if parts else before.coverage
         facts = self._facts(name, seen, after)
         facts["at"] = now.isoformat()
         facts["seconds"] = round(tools.clock.monotonic() - clocked, 3)
         facts["coverage_percent"] = after.percent(now, self.within or timedelta.max) if parts else 0.0
         if seen.problems:
             return self._failure(name, seen, facts)
-        tools.memory.put(key, after.model_dump(mode="json"))
         exceptions = [*without, *(f"unexpected in the copy: {key}" for key in seen.unexpected.keys)]
-        return Evidence(facts=facts, levels=self._levels(tools, seen, facts), exceptions=tuple(exceptions))
+        levels = self._levels(tools, seen, facts)
+        evidence = Evidence(facts=facts, levels=levels, exceptions=tuple(exceptions))
+        done = Audits(coverage=after, run=tools.run.id, step=tools.step, evidence=evidence)
+        tools.memory.put(key, done.model_dump(mode="json"))
+        return evidence
 
     def _facts(self, name: str, seen: Audited, coverage: Coverage) -> dict[str, Json]:
         facts: dict[str, Json] = {"store": self.store, "repository": name, "problems": seen.problems}
@@ -158,6 +163,16 @@ class Audit(Step):
             return {}  # the repository itself is out of reach: what the copy holds is said by its own drill
         facts["points"] = newest(tools, [one for one in snapshots if one.id in seen.snapshots])
         return dict.fromkeys(facts["points"], level)
+
+
+class Audits(Frozen):
+    """What is remembered of the audits of one copy."""
+
+    coverage: Coverage = Coverage()
+    run: str = ""
+    """The last success's run, step and evidence, so that a cut between them and their record reads nothing twice."""
+    step: str = ""
+    evidence: Evidence | None = None
 
 
 def _source(tools: Tools, name: str) -> tuple[Shelf | None, tuple[str, ...]]:

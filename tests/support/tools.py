@@ -24,6 +24,7 @@ from drorch.core.step import Earlier, Memory, Notifier, Step
 from drorch.core.store import Reading, Shelf, Store
 from drorch.hosts.local import LocalHost
 from drorch.repositories.memory import MemoryRepository
+from drorch.stores.directory import DirectoryStore
 from drorch.vault.secrets import SecretStore
 
 CANARY = "canary-5d41402a-do-not-show"
@@ -149,6 +150,7 @@ class World:
             hosts=frozenset(self.hosts),
             controller_side=frozenset(self.hosts),
             work=dict.fromkeys(self.hosts, "~/.drorch"),
+            stores={"offsite": DirectoryStore(kind="directory", path=str(root / "offsite"))},
         )
 
     def as_run(self, kind: RunKind, run: str, started: datetime | None = None) -> "World":
