@@ -5,7 +5,7 @@ newest backups left out. Whatever was not looked at lately is not known to be wh
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from drorch.config.inventory import Service
@@ -17,7 +17,7 @@ from drorch.reports.copies import Copy
 from drorch.reports.digits import WANTED, Digit, Fact
 from drorch.reports.proof import PROOF_LASTS, points_of
 from drorch.reports.text import length
-from drorch.reports.witness import Witness, count_in, moment_in
+from drorch.reports.witness import Witness, count_in, mapping_in, moment_in
 
 CHECK_LASTS = timedelta(days=35)
 """How long an audit or a check counts: a month and some days. A drill counts as long as `proof.PROOF_LASTS`."""
@@ -55,19 +55,27 @@ class Faults:
     def _checked(self) -> Iterator[tuple[Fact, int | None]]:
         counted = [copy.name for copy in self.backups if copy.role != "mirror"]
         for repository in dict.fromkeys((self.service.repository, *counted)):
-            checks = [one for one in self.seen if one.kind == "check" and one.repository == repository]
-            yield self._check(repository, checks)
+            yield self._check(repository, next(self._checks(repository), None))
 
-    def _check(self, repository: str, checks: Sequence[Witness]) -> tuple[Fact, int | None]:
-        if not checks:
+    def _checks(self, repository: str) -> Iterator[Witness]:
+        """The checks of a repository, latest first; a `copy` step checks the one that it copied to by itself."""
+        for one in self.seen:
+            if one.kind == "check" and one.repository == repository:
+                yield one
+            own = mapping_in(one.facts.get("check")) if one.kind == "copy" and one.succeeded else {}
+            if own.get("repository") == repository:
+                yield replace(one, facts=own)
+
+    def _check(self, repository: str, newest: Witness | None) -> tuple[Fact, int | None]:
+        if newest is None:
             which = "" if repository == self.service.repository else f", repository: {repository}"
             do = f"add {{kind: check, subset: 1/30{which}}} to a runbook of {self.name}"
             return Fact(f"no record shows a check of {repository}", good=False, do=do), None
-        newest = checks[0]
         if not newest.succeeded:
             what = f"the last check of {repository} failed: {newest.why or 'nobody knows why'}"
             return Fact(what, good=False, at=newest.ended, by=newest.run, do=f"drorch show {newest.run}"), 1
-        at = moment_in(newest.facts.get("last")) if newest.facts.get("due") is False else newest.started
+        done = "last" if newest.facts.get("due") is False else "at"
+        at = moment_in(newest.facts.get(done)) if done in newest.facts or done == "last" else newest.started
         again = f"drorch run {newest.runbook}"
         if at is None or self.now - at > CHECK_LASTS:
             age = f"{length(self.now - at)} old, more than {length(CHECK_LASTS)}" if at else "of an unknown time"

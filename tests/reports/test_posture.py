@@ -364,15 +364,18 @@ def test_a_copy_in_another_repository_is_a_copy() -> None:
             attempt(
                 {"kind": "copy", "to": "far"},
                 10 * HOUR,
-                {"to": "far", "repository": "nas"},
+                {
+                    "to": "far",
+                    "repository": "nas",
+                    "check": {"repository": "far", "subset": "structure", "at": ago(DAY)},
+                },
                 levels={"database": "copied", "media": "copied"},
             ),
         ),
-        ("attempts.far", attempt({"kind": "check", "repository": "far"}, HOUR, {"repository": "far"})),
     )
     assert failing(judge(data)) == {"immutable"}
     assert judge(data).weaknesses == ()
-    del data["attempts"]["far"]
+    del data["attempts"]["copy"]["evidence"]["facts"]["check"]
     assert failing(judge(data)) == {"immutable", "errors"}
     data["attempts"]["copy"]["evidence"]["levels"] = {"database": "copied"}
     assert "copies" in failing(judge(data))
