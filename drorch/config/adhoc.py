@@ -52,6 +52,7 @@ def restore_runbook(
 
     Raises:
         RunError: a name is unknown.
+        Refused: restic cannot read the store.
     """
     known(inventory, service)
     have = inventory.services[service].sources
@@ -60,10 +61,8 @@ def restore_runbook(
             raise RunError(f"{service} has no source {source}", hint=f"it has {', '.join(have)}")
     if host is not None and host not in inventory.hosts:
         raise RunError(f"no host {host} in the inventory", hint=f"there is {', '.join(inventory.hosts)}")
-    if store is not None and store not in inventory.stores:
-        raise UnknownName(
-            f"no store {store} in the inventory", hint=f"there is {', '.join(inventory.stores) or 'none'}"
-        )
+    if store is not None:
+        readable(inventory, store)
     said = {"host": host, "store": store}
     more = {key: name for key, name in said.items() if name is not None}
     steps: list[Json] = []
@@ -81,6 +80,20 @@ def known(inventory: Inventory, service: str) -> None:
     if service not in inventory.services:
         raise UnknownName(
             f"no service {service} in the inventory", hint=f"there is {', '.join(inventory.services) or 'none'}"
+        )
+
+
+def readable(inventory: Inventory, store: str) -> None:
+    """Raise `UnknownName` for a store that the inventory does not have, `Refused` for one that restic cannot read."""
+    if store not in inventory.stores:
+        raise UnknownName(
+            f"no store {store} in the inventory", hint=f"there is {', '.join(inventory.stores) or 'none'}"
+        )
+    spec = inventory.stores[store]
+    if not spec.readable:
+        raise Refused(
+            f"restic cannot read {store}, {spec.describe()}, where it lies",
+            hint=f"drorch recover {store} --to FOLDER, then restore from there",
         )
 
 

@@ -14,9 +14,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from drorch.config.adhoc import readable
 from drorch.config.inventory import AnyHostSpec, Inventory, Service
 from drorch.config.runbook import Runbook
-from drorch.core.errors import Refused, UnknownName
+from drorch.core.errors import Refused
 from drorch.core.host import LocalHostSpec
 from drorch.core.model import Frozen, Name
 from drorch.core.refs import references
@@ -140,15 +141,13 @@ def make_plan(
     restored from.
 
     Raises:
-        Refused: a drill would have no standby, or one where the service lives.
+        Refused: a drill would have no standby, or one where the service lives; restic cannot read the store.
         UnknownName: there is no such store.
     """
     service = inventory.services[runbook.service]
     store = store or runbook.store
-    if store is not None and store not in inventory.stores:
-        raise UnknownName(
-            f"no store {store} in the inventory", hint=f"there is {', '.join(inventory.stores) or 'none'}"
-        )
+    if store is not None:
+        readable(inventory, store)
     if runbook.kind == "drill":
         target = _standby(inventory, service, runbook, target)
     named = list(_blocks(runbook))

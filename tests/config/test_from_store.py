@@ -6,7 +6,7 @@ import pytest
 
 from drorch.config.adhoc import restore_runbook, runbook_for
 from drorch.config.load import Checked, Documents, check
-from drorch.core.errors import UnknownName
+from drorch.core.errors import Refused, UnknownName
 from drorch.core.scene import Scene
 from drorch.engine.plan import Plan, make_plan
 
@@ -112,6 +112,9 @@ def test_the_command_line_says_a_store(tmp_path: Path) -> None:
     assert "in attic" in origins(make_plan(found.inventory, restore).scene, make_plan(found.inventory, restore))[0]
     with pytest.raises(UnknownName, match="no store atic"):
         make_plan(found.inventory, drill, store="atic")
+    with pytest.raises(Refused, match="restic cannot read shed") as caught:
+        make_plan(found.inventory, drill, store="shed")
+    assert "drorch recover shed" in caught.value.hint
     with pytest.raises(UnknownName, match="no store atic"):
         restore_runbook(found.inventory, "shop", (), host=None, snapshot="latest", swap=False, store="atic")
 
