@@ -53,6 +53,9 @@ def test_a_stream_is_run_by_restic_itself() -> None:
         (argv.snapshots(Common(), ("a=b", "c=d")), ("--tag=a=b,c=d",)),
         (argv.unlock(Common()), ("restic", "unlock")),
         (argv.create(Common()), ("restic", "init", "--json")),
+        (argv.create(Common(), like=True), ("restic", "init", "--json", "--copy-chunker-params")),
+        (argv.copy(Common(), (SNAPSHOT,)), ("restic", "copy", "--retry-lock=10s", "--verbose", "--", SNAPSHOT)),
+        (argv.copy(Common(reading=True), (SNAPSHOT,)), ("copy", "--no-lock", "--verbose", "--", SNAPSHOT)),
     ],
 )
 def test_each_command_ends_as_it_should(words: tuple[str, ...], end: tuple[str, ...]) -> None:

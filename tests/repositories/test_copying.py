@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,10 +29,11 @@ from drorch.core.source import Tree
 from drorch.core.store import Reading
 from drorch.hosts.local import LocalHost
 from drorch.repositories import open_mirror
-from drorch.repositories.restic import argv
+from drorch.repositories.restic import argv, serve
 from support.dumping import Known
 from support.processes import eventually
 from support.quickkey import quicken
+from support.site import free_port
 from support.vaults import COPY_PASSWORD, NOW, PASSWORD, SECRETS, OpenCopy, OpenVault, Vault, contents, tags
 
 
@@ -188,6 +191,58 @@ def test_two_accounts_of_s3_are_refused(open_vault: OpenVault) -> None:
         target.execute(opened[1].controller, lambda _: ("true",), "copying", source=source)
     assert "mirror" in caught.value.hint
     assert "planted" not in str(caught.value)
+
+
+@contextmanager
+def _rest(folder: Path, user: str, password: str) -> Iterator[str]:
+    """The address of a REST server that lets in only this user."""
+    address = f"127.0.0.1:{free_port()}"
+    server = subprocess.Popen(
+        [serve.rclone(), "serve", "restic", "--addr", address, "--", folder],
+        env={"RCLONE_USER": user, "RCLONE_PASS": password, "RCLONE_CONFIG": "", "HOME": str(folder.parent)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    host, port = address.split(":")
+    try:
+        assert eventually(lambda: _answers(host, int(port)))
+        yield f"rest:http://{address}/"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
+def test_two_users_of_two_rest_servers(open_vault: OpenVault, vault: Vault, copy: Vault, tmp_path: Path) -> None:
+    """A copy goes from one REST server to another, each with its own user, whatever characters their passwords have."""
+    snapshot = _taken(vault, tmp_path / "shop")
+    passwords = {"one": "a/b@c%2F :ü", "other": "x?y#z&"}
+    known = Known({**SECRETS.values, **passwords, "user": "shop", "guest": "guest"})
+    with (
+        _rest(vault.folder, "shop", passwords["one"]) as here,
+        _rest(copy.folder, "guest", passwords["other"]) as there,
+    ):
+        source, target = (
+            open_vault(
+                name=name,
+                url=url,
+                password=SecretRef(secret=name),
+                credentials={
+                    "RESTIC_REST_USERNAME": SecretRef(secret=user),
+                    "RESTIC_REST_PASSWORD": SecretRef(secret=password),
+                },
+                secrets=known,
+            )
+            for name, url, user, password in (("vault", here, "user", "one"), ("copy", there, "guest", "other"))
+        )
+        assert _copy(target, source, snapshot).new == (snapshot.id,)
+    assert len(_there(copy)) == 1
 
 
 def test_only_the_controller_holds_both_keys(vault: Vault, copy: Vault, tmp_path: Path) -> None:
