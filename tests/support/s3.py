@@ -1,7 +1,10 @@
 """What all S3 servers of the tests have in common: plain clients, for tests that look behind drorch or attack it."""
 
+import base64
 import functools
+import hashlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,3 +56,38 @@ def _session() -> Any:  # noqa: ANN401 - boto3 has no types
     import boto3  # noqa: PLC0415 - as above
 
     return boto3.session.Session(region_name="us-east-1")
+
+
+def sha256(content: bytes) -> str:
+    """As S3 wants it."""
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+def md5(content: bytes) -> str:
+    """As S3 wants it."""
+    return base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+
+
+def told(call: Callable[[], object]) -> str:
+    """What a server answers: ``ok``, status and code of an error, or the kind of a broken connection."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+
+    try:
+        call()
+    except ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        code = error.response["Error"]["Code"]
+        return str(status) if code == str(status) else f"{status} {code}"
+    except BotoCoreError as error:
+        return type(error).__name__
+    return "ok"
+
+
+def put_tampered(s3: Client, bucket: str, key: str) -> None:
+    """A put whose body is changed after it was signed."""
+
+    def swap(request: Any, **_: object) -> None:  # noqa: ANN401 - botocore has no types
+        request.body = b"other!"
+
+    s3.meta.events.register("before-send.s3.PutObject", swap)
+    s3.put_object(Bucket=bucket, Key=key, Body=b"signed")

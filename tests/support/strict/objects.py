@@ -212,7 +212,10 @@ def _put_object_retention(scene: Scene) -> Reply:
     version = _lockable(scene)
     scene.check_body(needed=True)
     root = parsed(scene.request.body)
-    wanted = lock_of(root.findtext("Mode", ""), root.findtext("RetainUntilDate", ""), scene.now)
+    mode = root.findtext("Mode", "")
+    if mode not in {"", "GOVERNANCE", "COMPLIANCE"}:
+        raise Refusal(400, "MalformedXML", f"no mode: {mode}")
+    wanted = lock_of(mode, root.findtext("RetainUntilDate", ""), scene.now)
     relocked(version, wanted, scene.now, bypass=scene.bypass, traits=scene.traits)
     version.lock = wanted
     return Reply()

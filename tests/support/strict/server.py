@@ -271,11 +271,11 @@ class StrictS3:
 
     def _create_bucket(self, request: Request, who: str) -> Reply:
         name = request.bucket
-        if not self._may(who, name, "s3:CreateBucket"):
-            raise Refusal(403, "AccessDenied")
         if name in self._buckets:
             own = self._buckets[name].owner == who
             raise Refusal(409, "BucketAlreadyOwnedByYou" if own else "BucketAlreadyExists")
+        if not self._may(who, name, "s3:CreateBucket"):
+            raise Refusal(403, "AccessDenied")
         locked = request.header("x-amz-bucket-object-lock-enabled").lower() == "true"
         if locked and self.traits.locks == "none":
             raise Refusal(501, "NotImplemented", "no locks here")
