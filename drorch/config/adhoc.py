@@ -63,16 +63,14 @@ def restore_runbook(
         raise RunError(f"no host {host} in the inventory", hint=f"there is {', '.join(inventory.hosts)}")
     if store is not None:
         readable(inventory, store)
-    said = {"host": host, "store": store}
-    more = {key: name for key, name in said.items() if name is not None}
     steps: list[Json] = []
     for source in sources or tuple(have):
-        steps.append({"kind": "restore", "source": source, "swap": swap, "snapshot": snapshot, **more})
+        step = {"kind": "restore", "source": source, "swap": swap, "snapshot": snapshot}
+        steps.append({**step, "host": host} if host else step)
         if not swap:
             steps.append({"kind": "verify", "source": source})
-    return Runbook.model_validate(
-        {"runbook": f"{service}-restore", "kind": "maintenance", "service": service, "steps": steps}
-    )
+    plain = {"runbook": f"{service}-restore", "kind": "maintenance", "service": service, "steps": steps}
+    return Runbook.model_validate({**plain, "snapshot": {"store": store}} if store else plain)
 
 
 def known(inventory: Inventory, service: str) -> None:

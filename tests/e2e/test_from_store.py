@@ -1,11 +1,16 @@
 """Drills and restores from the off-site copy, as a user starts them, with the repository gone."""
 
+import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from support.site import MakeSite, Site
+from support.ceph import Ceph
+from support.s3 import Keys
+from support.site import SHOP, MakeSite, Site
+from support.sshd import Sshd
 
 
 def offsite(site: Site, store: str) -> Path:
@@ -87,3 +92,58 @@ def test_wrong_names_are_refused(shop: Site) -> None:
     """A store that is not in the inventory is refused with those that are."""
     assert "there is offsite" in shop.drorch("drill", "shop", "--store", "ofsite", expect=8).stderr
     assert "there is offsite" in shop.drorch("restore", "shop", "--store", "ofsite", expect=8).stderr
+
+
+@pytest.fixture
+def far(make_shop: MakeSite, ceph: Ceph, sshd: Sshd, restic: Path) -> tuple[Site, Keys]:
+    """The same with the copy in a bucket of a real S3 store, a reader's key for it, and a standby reached by SSH."""
+    site = make_shop()
+    folder = offsite(site, "{kind: directory, path: ../offsite}")
+    bucket, keys = ceph.bucket(lock=True), ceph.user("reader")
+    ceph.allow(bucket, [(keys, ("s3:GetObject", "s3:ListBucket"))])
+    for file in folder.rglob("*"):
+        if file.is_file():
+            key = f"acme/vault/{file.relative_to(folder)}"
+            ceph.client().put_object(Bucket=bucket, Key=key, Body=file.read_bytes(), ChecksumAlgorithm="SHA256")
+    shutil.rmtree(folder)
+    store = {
+        "kind": "s3",
+        "endpoint": ceph.tls_endpoint,
+        "bucket": bucket,
+        "prefix": "acme",
+        "credentials": {"secret": "offsite-reader"},
+        "certificate": str(ceph.certificate),
+    }
+    path = f"{restic.parent}:{Path(sys.executable).parent}:/usr/bin:/bin"
+    spec = sshd.spec
+    standby = {
+        "address": spec.address,
+        "port": spec.port,
+        "user": spec.user,
+        "key": spec.key,
+        "host_key": spec.host_key,
+        "env": {"PATH": path},
+    }
+    text = site.inventory.read_text()
+    text = text.replace(
+        "  standby:\n    connector: local\n    home: ../standby\n", f"  standby: {json.dumps(standby)}\n"
+    )
+    text = text.replace("offsite: {kind: directory, path: ../offsite}", f"offsite: {json.dumps(store)}")
+    site.inventory.write_text(text + "  offsite-reader: {env: OFFSITE_READER}\n")
+    shutil.copy(SHOP, sshd.home)
+    return Site(site.folder, {**site.env, "OFFSITE_READER": f"{keys.id}:{keys.secret}"}), keys
+
+
+@pytest.mark.timeout(300)
+def test_a_remote_standby_drills_from_a_bucket(far: tuple[Site, Keys], sshd: Sshd) -> None:
+    """A machine reached by SSH proves the copy in a bucket, by way of the controller, with a key that may only read;
+    that key never reaches the machine, nor any file.
+    """
+    site, keys = far
+    drilled = site.json("drill", "shop", "--store", "offsite")
+    assert drilled["state"] == "completed"
+    assert drilled["detail"]["measured"]["levels"] == {"database": "serving", "media": "serving"}
+    for folder in (site.folder, sshd.folder):
+        for path in folder.rglob("*"):
+            assert not (path.is_file() and keys.secret.encode() in path.read_bytes()), path
+    assert not list((sshd.home / ".drorch" / "mirrors").iterdir())
