@@ -23,7 +23,7 @@ def command(service: str | None, *, check: bool, as_json: bool) -> Exit:
     inventory = drorch.documents.inventory
     if service is not None:
         known(inventory, service)
-    postures = count(inventory, drorch.journal, drorch.clock.now(), only=service)
+    postures = count(inventory, drorch.documents.runbooks, drorch.journal, drorch.clock.now(), only=service)
     good = all(one.good for one in postures)
     if as_json:
         shown = [

@@ -16,7 +16,7 @@ from drorch.core.store import Grade
 from drorch.reports import places
 from drorch.reports.places import Place
 from drorch.reports.text import length
-from drorch.reports.witness import AHEAD, Witness, mapping_in, moment_in
+from drorch.reports.witness import AHEAD, Witness, mapping_in, moment_in, shortened
 
 WITHOUT_RPO = timedelta(days=7)
 """How long a copy counts where no RPO is set."""
@@ -233,9 +233,9 @@ class _Look:
 
     def _unshown(self, done: Witness | None, latest: Witness, word: str) -> str:
         if done is None:
-            return f"no {word} has succeeded" + (f": {latest.why}" if latest.why else "")
+            return f"no {word} has succeeded" + (f": {shortened(latest.why)}" if latest.why else "")
         if self.now - done.ended > self.limit:
-            why = f"; the latest failed: {latest.why}" if latest.why else ""
+            why = f"; the latest failed: {shortened(latest.why)}" if latest.why else ""
             return f"the last {word} is {length(self.now - done.ended)} old, more than {length(self.limit)}{why}"
         return ""
 

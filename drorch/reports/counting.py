@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from drorch.config.inventory import Inventory
+from drorch.config.runbook import Runbook
 from drorch.core.model import Json
 from drorch.engine.journal import Journal, Run
 from drorch.reports.gaps import Gap
@@ -18,6 +19,7 @@ class Shown:
     """What records and probes show at one moment; runs of all services speak of what they share."""
 
     inventory: Inventory
+    runbooks: Mapping[str, Runbook]
     seen: tuple[Witness, ...]
     probes: Mapping[str, Json]
     now: datetime
@@ -25,7 +27,16 @@ class Shown:
     def posture(self, name: str, runs: Sequence[Run]) -> Posture:
         """The posture of a service, given its own runs, newest first."""
         service = self.inventory.services[name]
-        return posture(name, service, self.inventory, seen=self.seen, runs=runs, probes=self.probes, now=self.now)
+        return posture(
+            name,
+            service,
+            self.inventory,
+            seen=self.seen,
+            runs=runs,
+            probes=self.probes,
+            now=self.now,
+            runbooks=self.runbooks,
+        )
 
     def gaps(self, name: str, runs: Sequence[Run]) -> Iterator[Gap]:
         """One quiet line where a digit fails; none while nothing is backed up: that is said louder elsewhere."""
@@ -34,7 +45,9 @@ class Shown:
             yield Gap(f"posture {stands.shown} of 3-2-1-1-0", f"drorch posture {name}", risk=False)
 
 
-def shown(inventory: Inventory, journal: Journal, now: datetime, *, only: str | None = None) -> Shown:
+def shown(
+    inventory: Inventory, runbooks: Mapping[str, Runbook], journal: Journal, now: datetime, *, only: str | None = None
+) -> Shown:
     """What the journal shows that matters to all services, or to ``only`` that one."""
     wanted = [service for name, service in inventory.services.items() if only in (None, name)]
     seen: tuple[Witness, ...] = ()
@@ -42,13 +55,15 @@ def shown(inventory: Inventory, journal: Journal, now: datetime, *, only: str | 
         since, last = (now - max(lengths) for lengths in zip(*map(windows, wanted), strict=True))
         records = journal.attempts(since, last_since=last)
         seen = witnesses(journal.runs(since=last), records, journal.plan_text, inventory, now)
-    return Shown(inventory, seen, {store: journal.get(f"probe:{store}") for store in inventory.stores}, now)
+    return Shown(inventory, runbooks, seen, {store: journal.get(f"probe:{store}") for store in inventory.stores}, now)
 
 
-def count(inventory: Inventory, journal: Journal, now: datetime, *, only: str | None = None) -> tuple[Posture, ...]:
+def count(
+    inventory: Inventory, runbooks: Mapping[str, Runbook], journal: Journal, now: datetime, *, only: str | None = None
+) -> tuple[Posture, ...]:
     """The posture of each service, or of ``only`` that one."""
     runs: dict[str, list[Run]] = defaultdict(list)
     for run in journal.runs(service=only):
         runs[run.service].append(run)
-    found = shown(inventory, journal, now, only=only)
+    found = shown(inventory, runbooks, journal, now, only=only)
     return tuple(found.posture(name, runs[name]) for name in inventory.services if only in (None, name))

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from drorch.config.inventory import Service
+from drorch.config.inventory import Inventory, Service
+from drorch.config.runbook import Runbook
 from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
 from drorch.core.step import RunState
 from drorch.engine.journal import Run
 from drorch.reports.copies import Copy
 from drorch.reports.digits import WANTED, Digit, Fact
+from drorch.reports.intended import running
 from drorch.reports.proof import PROOF_LASTS, points_of
 from drorch.reports.text import length
-from drorch.reports.witness import Witness, count_in, mapping_in, moment_in
+from drorch.reports.witness import Witness, count_in, mapping_in, moment_in, shortened
 
 CHECK_LASTS = timedelta(days=35)
 """How long an audit or a check counts: a month and some days. A drill counts as long as `proof.PROOF_LASTS`."""
@@ -29,6 +31,8 @@ class Faults:
 
     name: str
     service: Service
+    inventory: Inventory
+    runbooks: Mapping[str, Runbook]
     backups: Sequence[Copy]
     """The copies that count, without the live data."""
     seen: Sequence[Witness]
@@ -69,10 +73,12 @@ class Faults:
     def _check(self, repository: str, newest: Witness | None) -> tuple[Fact, int | None]:
         if newest is None:
             which = "" if repository == self.service.repository else f", repository: {repository}"
-            do = f"add {{kind: check, subset: 1/30{which}}} to a runbook of {self.name}"
+            name = next(running("check", self.inventory, self.runbooks, repository=repository), None)
+            add = f"add {{kind: check, subset: 1/30{which}}} to a runbook of {self.name}"
+            do = f"drorch run {name}" if name else add
             return Fact(f"no record shows a check of {repository}", good=False, do=do), None
         if not newest.succeeded:
-            what = f"the last check of {repository} failed: {newest.why or 'nobody knows why'}"
+            what = f"the last check of {repository} failed: {shortened(newest.why) or 'nobody knows why'}"
             return Fact(what, good=False, at=newest.ended, by=newest.run, do=f"drorch show {newest.run}"), 1
         done = "last" if newest.facts.get("due") is False else "at"
         at = moment_in(newest.facts.get(done)) if done in newest.facts or done == "last" else newest.started
@@ -94,7 +100,14 @@ class Faults:
 
     def _audit(self, copy: Copy, newest: Witness | None) -> tuple[Fact, int | None]:
         if newest is None:
-            do = f"add {{kind: audit, store: {copy.store}}} to a runbook of {self.name}"
+            name = next(
+                running("audit", self.inventory, self.runbooks, repository=copy.repository, store=copy.store), None
+            )
+            do = (
+                f"drorch run {name}"
+                if name
+                else f"add {{kind: audit, store: {copy.store}}} to a runbook of {self.name}"
+            )
             return Fact(f"no record shows an audit of the {copy.what}", good=False, do=do), None
         at, show = moment_in(newest.facts.get("at")) or newest.ended, f"drorch show {newest.run}"
         counts = {key: count_in(newest.facts.get(key)) for key in ("problems", "missing", "altered")}
@@ -104,7 +117,7 @@ class Faults:
             what = f"the audit of the {copy.what} found {words}"
             return Fact(what, good=False, at=at, by=newest.run, do=show), problems
         if not newest.succeeded:
-            what = f"the last audit of the {copy.what} failed: {newest.why or 'nobody knows why'}"
+            what = f"the last audit of the {copy.what} failed: {shortened(newest.why) or 'nobody knows why'}"
             return Fact(what, good=False, at=at, by=newest.run, do=show), 1
         if open_ := self._unsure(newest, at, readable=None not in counts.values()):
             return Fact(f"the last audit of the {copy.what} {open_}", good=False, at=at, by=newest.run, do=show), None
@@ -129,7 +142,7 @@ class Faults:
             return Fact(f"no drill has restored {self.name}", good=False, do=again), None
         at, by, show = newest.ended or newest.started, newest.id, f"drorch show {newest.id}"
         if not newest.state.good:
-            why = f": {newest.detail['why']}" if newest.detail.get("why") else ""
+            why = f": {shortened(str(newest.detail['why']))}" if newest.detail.get("why") else ""
             return Fact(f"the last drill failed{why}", good=False, at=at, by=by, do=show), 1
         if newest.state is not RunState.COMPLETED:
             said = newest.detail.get("exceptions")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drorch.config.inventory import Inventory, Service
+from drorch.config.runbook import Runbook
 from drorch.core.model import Json
 from drorch.core.store import Grade
 from drorch.engine.journal import Run
@@ -20,8 +21,11 @@ from drorch.reports.copies import Copy, copies_of, limit_of
 from drorch.reports.digits import WANTED, Digit, Fact
 from drorch.reports.domains import Weakness, weaknesses
 from drorch.reports.faults import CHECK_LASTS, Faults, audit_of
+from drorch.reports.intended import running
 from drorch.reports.text import length
 from drorch.reports.witness import AHEAD, Witness, count_in, mapping_in, moment_in, text_in
+
+_NONE: Mapping[str, Runbook] = {}
 
 PROBE_LASTS = timedelta(hours=48)
 """How long a probe of a store counts: a day, and one missed day."""
@@ -65,6 +69,7 @@ def posture(
     runs: Sequence[Run],
     probes: Mapping[str, Json],
     now: datetime,
+    runbooks: Mapping[str, Runbook] = _NONE,
 ) -> Posture:
     """Judge a service.
 
@@ -76,10 +81,11 @@ def posture(
         runs: The service's runs, newest first.
         probes: What is remembered of each store's newest probe, by store.
         now: The moment to judge for.
+        runbooks: As they are today: what to do names one where one would do it.
     """
     copies = copies_of(name, service, inventory, seen, now)
-    judge = _Judge(name, service, copies, seen, probes, now)
-    faults = Faults(name, service, judge.backups, seen, runs, now)
+    judge = _Judge(name, service, inventory, runbooks, copies, seen, probes, now)
+    faults = Faults(name, service, inventory, runbooks, judge.backups, seen, runs, now)
     immutable = judge.immutable()
     return Posture(
         service=name,
@@ -95,6 +101,8 @@ def posture(
 class _Judge:
     name: str
     service: Service
+    inventory: Inventory
+    runbooks: Mapping[str, Runbook]
     all: Sequence[Copy]
     seen: Sequence[Witness]
     probes: Mapping[str, Json]
@@ -125,6 +133,11 @@ class _Judge:
         return f"{copy.what}, {length(max(self.now - copy.as_of, timedelta()))} old" if copy.as_of else copy.what
 
     def _more(self) -> str:
+        counted = {copy.store for copy in self.all}
+        for store in self.inventory.stores:
+            name = next(running("mirror", self.inventory, self.runbooks, store=store), None)
+            if name is not None and store not in counted:
+                return f"drorch run {name}"
         return f"add {{kind: mirror, store: …}} to a backup runbook of {self.name}"
 
     # -- 2 -------------------------------------------------------------------------------------------------------------
@@ -158,22 +171,22 @@ class _Judge:
         return Digit("off-site", WANTED["off-site"], count, tuple(facts))
 
     def _off_site(self, home: places.Place, copy: Copy) -> Fact:
-        same, unknown = [], []
+        same: list[str] = []
+        unknown: dict[tuple[str, ...], list[str]] = {}
         for field in ("provider", "region"):
             here, there = (places.comparable(place.domain, field) for place in (home, copy.place))
-            unknown += [f"the {field} of {self.service.primary}"] * (not here)
-            unknown += [f"the {field} of {copy.name}"] * (not there)
             same += [f"{field} {places.value(home.domain, field)}"] * bool(here and here == there)
-        where = " in ".join(places.value(copy.place.domain, field) or "?" for field in ("provider", "region"))
+            if missing := tuple(name for name, said in ((self.service.primary, here), (copy.name, there)) if not said):
+                unknown.setdefault(missing, []).append(field)
         if same:
             share = f"{copy.name} and {self.service.primary} share {' and '.join(same)}"
             return Fact(share, good=False, do="mirror to a store of another provider, in another region")
         if unknown:
-            keys = [
-                key for key, place in ((home.domain_key, home), (copy.place.domain_key, copy.place)) if _open(place)
-            ]
-            what = f"nobody wrote down {' and '.join(unknown)}"
-            return Fact(what, good=False, do=f"{' and '.join(dict.fromkeys(keys))} in drorch.yaml")
+            words = [f"{' and '.join(fields)} of {' and '.join(names)}" for names, fields in unknown.items()]
+            keys = [place.domain_key for place in (home, copy.place) if _open(place)]
+            do = f"{' and '.join(dict.fromkeys(keys))} in drorch.yaml"
+            return Fact(f"nobody wrote down the {', the '.join(words)}", good=False, do=do)
+        where = " in ".join(places.value(copy.place.domain, field) for field in ("provider", "region"))
         primary = " in ".join(places.value(home.domain, field) for field in ("provider", "region"))
         return Fact(f"{copy.name} is at {where}, {self.service.primary} at {primary}", good=True)
 
@@ -184,13 +197,19 @@ class _Judge:
         held = 0
         for copy in self.backups:
             if copy.role == "mirror":
-                shown = [self._refuses(copy), self._locked(copy)]
+                bare = copy.locked_until is None and self.inventory.stores[copy.store].lock is None
+                shown = [self._bare(copy)] if bare else [self._refuses(copy), self._locked(copy)]
                 facts += shown
                 held += all(fact.good for fact in shown)
         if not facts:
             do = "give an s3 store under stores: a lock:, and mirror to it"
             facts.append(Fact("no fresh mirror lies in a store that locks", good=False, do=do))
         return Digit("immutable", WANTED["immutable"], held, tuple(facts))
+
+    def _bare(self, copy: Copy) -> Fact:
+        can = self.inventory.stores[copy.store].kind == "s3"
+        do = f"lock: under stores.{copy.store} in drorch.yaml" if can else "mirror to an s3 store with a lock: too"
+        return Fact(f"{copy.store} has no lock", good=False, do=do)
 
     def _refuses(self, copy: Copy) -> Fact:
         key = f"probe:{copy.store}"

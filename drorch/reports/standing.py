@@ -56,7 +56,7 @@ def stand(
         runs[run.service].append(run)
     look = _Look(inventory, runbooks, journal, now)
     services = []
-    records = shown(inventory, journal, now, only=only)
+    records = shown(inventory, runbooks, journal, now, only=only)
     for name, service in inventory.services.items():
         if only is not None and name != only:
             continue

@@ -18,6 +18,8 @@ from drorch.engine.journal import Record, Run
 AHEAD = timedelta(minutes=5)
 """How far in the future a record may lie and still be believed: clocks differ a little."""
 
+_WHY = 120
+"""Characters of a failure's reason that a report repeats."""
 _ATTEMPTED = ("succeeded", "failed", "timed_out")
 _WHERE = ("endpoint", "bucket", "host", "path", "prefix")
 """What of a store says where it is."""
@@ -189,6 +191,11 @@ def moment_in(value: Json) -> datetime | None:
         return moment.astimezone(UTC) if moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
+
+
+def shortened(why: str) -> str:
+    """The beginning of what a program said, enough to recognise it: the record has all."""
+    return why if len(why) <= _WHY else f"{why[:_WHY].rstrip()}…"
 
 
 def _items(value: Json) -> tuple[Json, ...]:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from drorch.config.inventory import Inventory
+from drorch.config.runbook import Runbook
 from drorch.core.model import Json
 from drorch.core.step import RunState
 from drorch.engine.journal import Record, Run
@@ -159,7 +160,7 @@ def changed(*changes: tuple[str, object]) -> dict[str, Any]:
     return data
 
 
-def judge(data: Mapping[str, Any]) -> Posture:
+def judge(data: Mapping[str, Any], runbooks: Mapping[str, Runbook] | None = None) -> Posture:
     """The shop's posture in such a world; what lies there is what the journal would hold."""
     inventory = Inventory.model_validate(data["inventory"])
     attempts: Mapping[str, Any] = data["attempts"]
@@ -185,6 +186,7 @@ def judge(data: Mapping[str, Any]) -> Posture:
         runs=runs,
         probes=data["probes"],
         now=NOW,
+        runbooks=runbooks or {},
     )
 
 
@@ -456,3 +458,12 @@ def test_what_cannot_be_read_is_no_evidence(plan: str) -> None:
     record = Record(1, run.id, "attempt database#1", NOW, body, "", "")
     inventory = Inventory.model_validate(world()["inventory"])
     assert witnesses([run], [record], lambda _: plan, inventory, NOW) == ()
+
+
+def test_a_runbook_that_would_do_it_is_named() -> None:
+    """What no record shows is to be done by the runbook that has the step, where there is one."""
+    data = changed(("attempts.audit", GONE), ("attempts.check", GONE))
+    steps = [{"kind": "check", "subset": "1/4"}, {"kind": "audit", "store": "b2"}]
+    weekly = Runbook.model_validate({"runbook": "weekly", "kind": "maintenance", "service": "shop", "steps": steps})
+    (errors,) = (digit for digit in judge(data, {"weekly": weekly}).digits if digit.name == "errors")
+    assert {fact.do for fact in errors.facts if not fact.good} == {"drorch run weekly"}
