@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+PAGE = 1000
+"""Keys that are asked for at once; S3 gives no more."""
 CORRUPTED = 3
 """Tries of a put that arrives damaged although it left whole."""
 CONFLICTS = 8
@@ -127,7 +129,7 @@ class BucketStore:
     def entries(self, folder: str) -> Iterator[Entry]:
         """ListObjectsV2, page by page."""
         prefix = self.bucket.key(folder)
-        query = (("list-type", "2"), ("encoding-type", "url"), ("max-keys", "1000"), ("prefix", prefix))
+        query = (("list-type", "2"), ("encoding-type", "url"), ("max-keys", str(PAGE)), ("prefix", prefix))
         cut = self.bucket.prefix
         last = ""
         for items in self._pages(query, folder, lambda body: parse.entries(body, cut)):
@@ -143,7 +145,7 @@ class BucketStore:
                 yield Version(entry.key, "", entry.size, entry.modified, latest=True, md5=entry.md5)
             return
         prefix = self.bucket.key(folder)
-        query = (("versions", ""), ("encoding-type", "url"), ("max-keys", "1000"), ("prefix", prefix))
+        query = (("versions", ""), ("encoding-type", "url"), ("max-keys", str(PAGE)), ("prefix", prefix))
         cut = self.bucket.prefix
         last = ""
         for items in self._pages(query, folder, lambda body: parse.versions(body, cut)):
@@ -302,7 +304,13 @@ class BucketStore:
 
     def _get(self, key: str, limit: int, version: str) -> Answer:
         request = Request("GET", self.bucket.key(key), _version(version), limit=limit)
-        answer = self.bucket.send(request, f"read {key}", expected=_missing)
+        expected = lambda refusal: _missing(refusal) or _customer_key(refusal)  # noqa: E731 - said once
+        answer = self.bucket.send(request, f"read {key}", expected=expected)
+        if answer.refusal is not None and _customer_key(answer.refusal):
+            raise StoreError(
+                f"{self.shown}: read {key}: it refused ({answer.refusal.shown})",
+                hint="encrypted with a key that only its writer knows? An older version may be readable",
+            )
         if answer.refusal is not None:
             raise ObjectMissing(f"{self.shown}: read {key}: there is no such object")
         return answer
