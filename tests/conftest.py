@@ -13,4 +13,5 @@ pytest_plugins: list[str] = [
     "support.ceph",
     "support.rclone",
     "support.strict.server",
+    "support.offsite",
 ]

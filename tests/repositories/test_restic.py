@@ -275,3 +275,14 @@ def test_an_old_answer_is_not_kept_for_long(vault: Vault, tmp_path: Path) -> Non
     (found,) = vault.repository.snapshots(vault.controller)
     assert found.origin is None
     assert found.time.timestamp() >= before - 1
+
+
+def test_a_damaged_cache_is_done_without(vault: Vault, oddities: Path, tmp_path: Path) -> None:
+    """What an attacker or a race left in restic's cache does not keep anybody from restoring."""
+    vault.round(oddities, tmp_path / "one")
+    versions = list((tmp_path / "home").rglob("cache/*/version"))
+    assert versions
+    for version in versions:
+        version.write_bytes(os.urandom(64))
+    vault.round(oddities, tmp_path / "two")
+    assert contents(tmp_path / "two" / str(oddities)[1:]) == contents(oddities)

@@ -141,6 +141,13 @@ _COUNTED = re.compile(r"There were \d+ errors")
 """A closing reason that is none: what happened stands in the errors before."""
 
 
+def without_cache(end: Completed) -> bool:
+    """Whether restic gave up, before it did anything, because of its cache: damaged, or just being made by another
+    restic (seen with 0.19.1, which reads the cache's version while it is being written).
+    """
+    return end.ended is Ended.EXITED and end.exit_code == 1 and b"cache.readVersion" in end.stderr
+
+
 def failure(end: Completed, what: str, repository: str) -> DrorchError:
     """The error that an end other than success means; ``what`` names the action, ``repository`` the place."""
     if end.ended is Ended.UNKNOWN:

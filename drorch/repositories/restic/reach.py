@@ -141,7 +141,8 @@ class Reach:
         extra: Mapping[str, str | Secret] | None = None,
         source: "Reach | None" = None,
     ) -> Completed:
-        """Run a command of restic's; a lock that stays is met by one plain `unlock` and one more, longer try.
+        """Run a command of restic's; a lock that stays is met by one plain `unlock` and one more, longer try. A cache
+        that cannot be opened is done without: an attacker encrypts that too.
 
         ``source`` is a second repository that the command reads; then it can run on the controller only.
 
@@ -162,6 +163,9 @@ class Reach:
                 return at.run(Command(words, env=env, output_limit=DOCUMENT_LIMIT), on_line=on_line)
 
             end = run(build(common))
+            if parse.without_cache(end):
+                common = replace(common, further=(*common.further, "--no-cache"))
+                end = run(build(common))
             if end.exit_code == parse.LOCKED and not self.reading:
                 at.run(Command(argv.unlock(common), env=env))
                 if source is not None:
