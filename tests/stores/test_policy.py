@@ -56,11 +56,11 @@ def test_a_deleter_may_neither_read_nor_write(lock: Lock | None) -> None:
 
 @pytest.mark.parametrize("whom", ["writer", "deleter"])
 def test_both_are_kept_below_the_prefix(whom: str) -> None:
-    """With a prefix no object elsewhere in the bucket can be touched or even listed."""
+    """With a prefix no object elsewhere in the bucket can be touched, and no other prefix be listed."""
     document = policies(BUCKET, "sites/berlin", Lock(days=30)).documents[whom]
     assert set(allowed(document)) == {f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/sites/berlin/*"}
     (listing,) = (each for each in document["Statement"] if each["Sid"] == "List")
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["sites/berlin/*"]}}
+    assert listing["Condition"] == {"StringLikeIfExists": {"s3:prefix": ["sites/berlin/*"]}}
 
 
 def test_a_thief_cannot_lock_rubbish_for_a_century() -> None:
@@ -121,6 +121,9 @@ def test_a_mirror_works_under_the_printed_policy(guarded: Guarded) -> None:
     assert [entry["Key"] for entry in listed] == ["site/nas/config"]
     assert len(writer.list_object_versions(Bucket=bucket, Prefix="site/nas/")["Versions"]) == 1
     assert writer.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    with pytest.raises(ClientError) as missing:
+        writer.head_object(Bucket=bucket, Key="site/nas/missing")
+    assert missing.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
     locks = writer.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
     assert locks["ObjectLockEnabled"] == "Enabled"
 
@@ -136,18 +139,19 @@ AGAINST_BOTH: dict[str, Attack] = {
     "passes by the lock": lambda s3, bucket, version: s3.delete_object(
         Bucket=bucket, Key="site/a", VersionId=version, BypassGovernanceRetention=True
     ),
-    "lets everything expire": lambda s3, bucket, version: _lifecycle(s3, bucket),
-    "writes elsewhere": lambda s3, bucket, version: s3.put_object(Bucket=bucket, Key="other/a", Body=b"y"),
-    "reads elsewhere": lambda s3, bucket, version: s3.get_object(Bucket=bucket, Key="other/there"),
-    "deletes elsewhere": lambda s3, bucket, version: s3.delete_object(Bucket=bucket, Key="other/there"),
-    "stops versions": lambda s3, bucket, version: s3.put_bucket_versioning(
+    "lets everything expire": lambda s3, bucket, _version: _lifecycle(s3, bucket),
+    "writes elsewhere": lambda s3, bucket, _version: s3.put_object(Bucket=bucket, Key="other/a", Body=b"y"),
+    "reads elsewhere": lambda s3, bucket, _version: s3.get_object(Bucket=bucket, Key="other/there"),
+    "deletes elsewhere": lambda s3, bucket, _version: s3.delete_object(Bucket=bucket, Key="other/there"),
+    "lists elsewhere": lambda s3, bucket, _version: s3.list_objects_v2(Bucket=bucket, Prefix="other/"),
+    "stops versions": lambda s3, bucket, _version: s3.put_bucket_versioning(
         Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}
     ),
-    "gives itself more": lambda s3, bucket, version: s3.delete_bucket_policy(Bucket=bucket),
+    "gives itself more": lambda s3, bucket, _version: s3.delete_bucket_policy(Bucket=bucket),
 }
 BY_WRITER: dict[str, Attack] = {
     "deletes a version": lambda s3, bucket, version: s3.delete_object(Bucket=bucket, Key="site/a", VersionId=version),
-    "marks as deleted": lambda s3, bucket, version: s3.delete_object(Bucket=bucket, Key="site/a"),
+    "marks as deleted": lambda s3, bucket, _version: s3.delete_object(Bucket=bucket, Key="site/a"),
     "shortens the lock": lambda s3, bucket, version: s3.put_object_retention(
         Bucket=bucket,
         Key="site/a",
@@ -160,8 +164,8 @@ BY_DELETER: dict[str, Attack] = {
     "deletes what is locked": lambda s3, bucket, version: s3.delete_object(
         Bucket=bucket, Key="site/a", VersionId=version
     ),
-    "reads": lambda s3, bucket, version: s3.get_object(Bucket=bucket, Key="site/a"),
-    "overwrites": lambda s3, bucket, version: s3.put_object(Bucket=bucket, Key="site/a", Body=b"y"),
+    "reads": lambda s3, bucket, _version: s3.get_object(Bucket=bucket, Key="site/a"),
+    "overwrites": lambda s3, bucket, _version: s3.put_object(Bucket=bucket, Key="site/a", Body=b"y"),
 }
 
 

@@ -23,12 +23,15 @@ from drorch.stores._trials import FOLDER
 SHORT = timedelta(seconds=90)
 """For how long a trial's object is locked."""
 
+SILENT = "not tried: it has stopped to answer"
+
 _SIZE = 256
 _OLD = timedelta(minutes=10)
 _SWEPT = 200
 """Objects of earlier probes that one probe removes at most."""
 _ENOUGH = 5
 """Refusals after which it leaves the others: the credential may not, or they are locked."""
+_SILENT = 2
 _NO_ANSWER_TO_IT = frozenset(
     {"ExpiredToken", "InvalidToken", "NotImplemented", "RequestTimeTooSkewed", "RequestTimeout", "SlowDown"}
 )
@@ -67,8 +70,15 @@ class Bench:
 
     bucket: Bucket
     folder: str = field(default_factory=lambda: f"{FOLDER}{randomness.token_hex(8)}/")
+    silences: int = 0
+    """How many trials ended without an answer."""
     made: list[tuple[str, str]] = field(default_factory=list)
     """Key and version of everything that was taken; an empty version where the store has none."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has stopped to answer, so that further trials would only wait."""
+        return self.silences >= _SILENT
 
     def fresh(self) -> bytes:
         """Content that no store has seen."""
@@ -114,6 +124,21 @@ class Bench:
         except (BotoCoreError, OSError, HTTPException) as error:
             raise StoreUnreachable(f"{self.bucket.shown}: what was written cannot be read to its end") from error
 
+    def absent(self, name: str) -> tuple[bool | None, str]:
+        """Whether nothing is under that name, None where that cannot be told, and what the store said.
+
+        Raises:
+            StoreError: there was no answer.
+        """
+        tried, _content = self.get(name)
+        if tried.done or tried.status == HTTPStatus.NOT_FOUND:
+            return not tried.done, shown(tried)
+        # Who may not list without a prefix is told 403 for what is missing.
+        listed = self.bucket.raw("list_objects_v2", Prefix=self.key(name))
+        if not listed.done:
+            return None, shown(tried)
+        return not listed.output.get("Contents"), shown(listed)
+
     def head(self, name: str, version: str) -> Tried:
         """A single look at a version.
 
@@ -135,7 +160,7 @@ class Bench:
 
     def clear(self) -> None:
         """Remove what was made and is not locked; what cannot be removed is left to the next probe."""
-        if self.bucket.lock is None:
+        if self.bucket.lock is None and not self.silent:
             with suppress(StoreError):
                 for name, version in self.made:
                     self.delete(name, version, role=self.cleaner)

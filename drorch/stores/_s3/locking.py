@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from drorch.core.errors import StoreError
 from drorch.core.store import Lock, Trial
 from drorch.stores._s3 import parse
-from drorch.stores._s3.bench import SHORT, Bench, iso, md5_header, open_trial, refused, shown
+from drorch.stores._s3.bench import SHORT, SILENT, Bench, iso, md5_header, open_trial, refused, shown
 from drorch.stores._s3.bucket import Tried
 from drorch.stores._s3.place import Role
 from drorch.stores._s3.wire import Request
@@ -32,9 +32,12 @@ def lock_trials(bench: Bench) -> tuple[Trial, ...]:
     if lock is None:
         why = "no lock is declared for this store"
         return open_trial(*_DELETION, why), open_trial(*_SHORTENING, why)
+    if bench.silent:
+        return open_trial(*_DELETION, SILENT), open_trial(*_SHORTENING, SILENT)
     try:
         locked = _locked(bench, lock)
     except StoreError as error:
+        bench.silences += 1
         return open_trial(*_DELETION, error.message), open_trial(*_SHORTENING, error.message)
     if isinstance(locked, str):
         return _failed(_DELETION, locked), _failed(_SHORTENING, locked)

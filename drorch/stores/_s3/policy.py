@@ -86,7 +86,8 @@ def _deleter(bucket: str, prefix: str) -> Json:
 
 
 def _listing(bucket: str, prefix: str) -> tuple[Json, ...]:
-    below = {"StringLike": {"s3:prefix": [f"{prefix}/*"]}} if prefix else None
+    # IfExists: a read of a missing object is answered with 404 only to who may list, and it has no prefix.
+    below = {"StringLikeIfExists": {"s3:prefix": [f"{prefix}/*"]}} if prefix else None
     return (_statement("List", "Allow", _LIST, _bucket(bucket), below),)
 
 
@@ -133,5 +134,7 @@ def _notes(prefix: str, lock: Lock | None) -> tuple[str, ...]:
             " not the hold."
         )
     if prefix:
-        notes.append(f"Both can list and touch what is below {prefix}/ only.")
+        notes.append(
+            f"Both can touch what is below {prefix}/ only; names of other objects in the bucket they can list."
+        )
     return tuple(notes)

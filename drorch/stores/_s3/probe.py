@@ -14,7 +14,7 @@ from typing import Any
 
 from drorch.core.errors import StoreError
 from drorch.core.store import Probe, Trial
-from drorch.stores._s3.bench import Bench, base64_of, md5_header, open_trial, refused, sha256_headers, shown
+from drorch.stores._s3.bench import SILENT, Bench, base64_of, md5_header, open_trial, refused, sha256_headers, shown
 from drorch.stores._s3.bucket import Bucket, Tried
 from drorch.stores._s3.locking import lock_trials
 
@@ -36,24 +36,20 @@ def probe(bucket: Bucket) -> Probe:
     bench = Bench(bucket)
     bench.sweep()
     try:
-        trials = (
-            _settled("wrong_sha256", lambda: _wrong_sha256(bench)),
-            _settled("wrong_md5", lambda: _wrong_md5(bench)),
-            _settled("tampered_payload", lambda: _tampered(bench)),
-            _settled("second_put", lambda: _second_put(bench)),
-            *lock_trials(bench),
-            _settled("customer_key", lambda: _customer_key(bench)),
-        )
+        trials = [_settled(name, bench, trial) for name, trial in _TRIALS.items()]
+        return Probe(trials=(*trials[:-1], *lock_trials(bench), trials[-1]))
     finally:
         bench.clear()
-    return Probe(trials=trials)
 
 
-def _settled(name: str, trial: Callable[[], tuple[bool | None, str]]) -> Trial:
+def _settled(name: str, bench: Bench, trial: Callable[[Bench], tuple[bool | None, str]]) -> Trial:
     what = _WHAT[name]
+    if bench.silent:
+        return open_trial(name, what, SILENT)
     try:
-        good, answer = trial()
+        good, answer = trial(bench)
     except StoreError as error:
+        bench.silences += 1
         return open_trial(name, what, error.message)
     return Trial(name=name, what=what, good=good, answer=answer)
 
@@ -104,11 +100,11 @@ def _kept_out(bench: Bench, name: str, tried: Tried) -> tuple[bool | None, str]:
         return False, "it did"
     if not refused(tried):
         return None, shown(tried)
-    there, _found = bench.get(name)
-    if there.done:
+    absent, said = bench.absent(name)
+    if absent is None:
+        return None, f"{shown(tried)}; whether it kept it all the same cannot be told: {said}"
+    if not absent:
         return False, f"it said no ({shown(tried)}) and kept it all the same"
-    if there.status != HTTPStatus.NOT_FOUND:
-        return None, f"{shown(tried)}; whether it kept it all the same cannot be told: {shown(there)}"
     return True, shown(tried)
 
 
@@ -181,3 +177,12 @@ def _default_key(bench: Bench, plain: Tried) -> str:
     if not name:
         return ""
     return f"everything is encrypted by default with key {name}: whoever can take that away makes all copies unreadable"
+
+
+_TRIALS = {
+    "wrong_sha256": _wrong_sha256,
+    "wrong_md5": _wrong_md5,
+    "tampered_payload": _tampered,
+    "second_put": _second_put,
+    "customer_key": _customer_key,
+}
