@@ -159,6 +159,8 @@ def test_absent(stage: Stage) -> None:
 
 def test_absent_race(stage: Stage) -> None:
     """Of eight who put a key only if it is absent, all at once, exactly one wins, and its content is there."""
+    if not stage.conditional:
+        pytest.skip("this server has no such condition, as its probe tells")
 
     def attempt(number: int) -> bytes | None:
         content = b"content of %d" % number
@@ -178,7 +180,8 @@ def test_times(store: Store) -> None:
     receipt = store.put("nas/object", b"x", sha256=sha(b"x"))
     (entry,) = store.entries("")
     recorded = store.recorded("nas/object")
-    assert recorded.modified == entry.modified <= receipt.at
+    assert entry.modified <= receipt.at
+    assert recorded.modified.replace(microsecond=0) == entry.modified.replace(microsecond=0)
     assert entry.modified.tzinfo is UTC or entry.modified.utcoffset() == timedelta()
 
 
@@ -246,7 +249,7 @@ def test_probe(stage: Stage) -> None:
     put(store, "nas/object")
     probe = store.probe()
     assert probe.grade is stage.grade, probe.trials
-    assert probe.good("second_put")
+    assert probe.good("second_put") is stage.conditional
     assert all(trial.answer and not trial.what.endswith(".") for trial in probe.trials)
     assert keys(store) == ["nas/object"]
 

@@ -4,18 +4,20 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, Protocol, cast
 
 import pytest
 
 from drorch.core.clock import Clock, FakeClock, Halt, SystemClock
 from drorch.core.host import Host, HostSpec, LocalHostSpec, SshHostSpec
+from drorch.core.model import SecretRef
 from drorch.core.store import Grade, Means, Store
 from drorch.hosts import open_host
 from drorch.stores.directory import DirectoryStore
 from drorch.stores.memory import MemoryStore
+from drorch.stores.s3 import S3Store
 from drorch.stores.sftp import SftpStore
 from support.dumping import Known
 from support.sshd import Sshd, SshdFactory
@@ -38,6 +40,8 @@ class Stage:
     """More objects than one answer to a listing tells."""
     grade: Grade = Grade.REFUSES
     """What an honest probe finds."""
+    conditional: bool = True
+    """Whether it refuses by itself to put what is there already; two at once may both win where it does not."""
 
 
 @dataclass
@@ -135,6 +139,37 @@ def sftp_stage(
     return Stage(open_, folder=place, many=many)
 
 
+class Server(Protocol):
+    """A real S3 server of the tests."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+
+
+def _s3(fixture: str, bucket: Callable[[Any], str], *, many: int = 1100, conditional: bool = True) -> Opener:
+    def open_(given: Given) -> Stage:
+        server: Any = given.fixture(fixture)
+        return replace(s3_stage(server, bucket(server), given.stack), many=many, conditional=conditional)
+
+    return open_
+
+
+def s3_stage(server: Server, bucket: str, stack: ExitStack) -> Stage:
+    """A bucket in the hands of its owner, who may delete."""
+    owner = SecretRef(secret="owner")
+    declared = S3Store(
+        kind="s3", endpoint=server.endpoint, bucket=bucket, prefix="a/site", credentials=owner, deleter=owner
+    )
+
+    def open_() -> Store:
+        store = declared.open("bucket", means(secrets=Known({"owner": f"{server.access_key}:{server.secret_key}"})))
+        stack.callback(store.close)
+        return store
+
+    return Stage(open_)
+
+
 KINDS: dict[str, Opener] = {
     "memory": _memory,
     "memory-versioned": _memory_versioned,
@@ -142,6 +177,8 @@ KINDS: dict[str, Opener] = {
     "sftp": _sftp("", many=300),
     "sftp-without-shell": _sftp(NO_SHELL, many=300),
     "sftp-old-server": _sftp(OLD, many=120),
+    "ceph": _s3("ceph", lambda ceph: ceph.bucket()),
+    "ceph-versioned": _s3("ceph", lambda ceph: ceph.bucket(versioned=True), many=40, conditional=False),
 }
 
 
