@@ -1,15 +1,17 @@
 """``s3``: a bucket, with or without Object Lock."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from drorch.core.model import SecretRef
 from drorch.core.secret import Secret, Secrets
-from drorch.core.store import Means, Reading, Store, StoreSpec
+from drorch.core.store import Creation, Means, Policies, Reading, Store, StoreSpec
 from drorch.stores._s3.bandwidth import rate_of
 from drorch.stores._s3.credentials import parse
 from drorch.stores._s3.place import Place
+from drorch.stores._s3.policy import policies
 
 
 class S3Store(StoreSpec):
@@ -77,3 +79,15 @@ class S3Store(StoreSpec):
     def credentials_named(self) -> tuple[SecretRef, ...]:
         """The writer's, the deleter's."""
         return (self.credentials, *((self.deleter,) if self.deleter else ()))
+
+    def policies(self) -> Policies:
+        """In the language of AWS IAM."""
+        return policies(self.bucket, self.prefix, self.lock)
+
+    def creation(self, name: str, means: Means, credentials: SecretRef | None = None) -> Creation:
+        """The bucket, with its lock."""
+        from drorch.stores._s3.bucket import Bucket  # noqa: PLC0415 - loads botocore, which not every command needs
+        from drorch.stores._s3.create import creation  # noqa: PLC0415 - the same
+
+        place = self._place(name)
+        return creation(Bucket(replace(place, credentials=credentials or place.credentials), means))

@@ -34,8 +34,10 @@ def _will(place: Place) -> tuple[str, ...]:
     lock = place.lock
     kept = f"; each object is locked ({lock.mode}) for {_days(lock)} unless it says otherwise" if lock else ""
     return (
-        f"make bucket {place.bucket} at {place.endpoint} in region {place.region},"
-        f" {'with Object Lock and versions' if lock else 'with versions, without locks'}",
+        (
+            f"make bucket {place.bucket} at {place.endpoint} in region {place.region},"
+            f" {'with Object Lock and versions' if lock else 'with versions, without locks'}"
+        ),
         "block public access to it, where the provider knows how and it takes objects then",
         "block encryption with customers' keys (SSE-C), where the provider knows how",
         f"let it give up unfinished uploads after {_ABORT_DAYS} days, and objects of probes after one",
@@ -126,13 +128,10 @@ class _Making:
         return any(listed.output.get(part) for part in ("Versions", "DeleteMarkers", "Contents"))
 
     def _versions(self) -> None:
-        if self.bucket.raw("get_bucket_versioning").output.get("Status") != "Enabled":
-            self._try(
-                "keeps versions of what is replaced",
-                "enable versions at the provider",
-                "put_bucket_versioning",
-                VersioningConfiguration={"Status": "Enabled"},
-            )
+        if self.bucket.raw("get_bucket_versioning").output.get("Status") == "Enabled":
+            return
+        if self.bucket.raw("put_bucket_versioning", VersioningConfiguration={"Status": "Enabled"}).done:
+            self.done.append("enabled versions")
 
     def _private(self) -> None:
         """Some servers refuse all objects once they shall refuse public ones; then that one switch is left off."""
@@ -155,20 +154,27 @@ class _Making:
         tried = self.bucket.raw("put_object", Key=key, Body=b"drorch")
         if tried.done:
             version = str(tried.output.get("VersionId", ""))
-            self.bucket.raw("delete_object", Key=key, **({"VersionId": version} if version else {}))
+            words: dict[str, Any] = {"VersionId": version} if version else {}
+            self.bucket.raw("delete_object", Key=key, **words)
         return tried.done
 
     def _no_customer_keys(self) -> None:
+        """Blocked by what is said about the default encryption, which thereby becomes the provider's own keys."""
         rule = {
             "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
             "BlockedEncryptionTypes": {"EncryptionType": ["SSE-C"]},
         }
         self._try(
             "blocks encryption with customers' keys",
-            "deny s3:PutObject with customers' keys (SSE-C) to the writer: `drorch store policy` prints how",
+            "the writer's policy denies it: `drorch store policy` prints it",
             "put_bucket_encryption",
             ServerSideEncryptionConfiguration={"Rules": [rule]},
         )
+        if not self._takes_objects():
+            raise StoreError(
+                f"{self.bucket.shown}: it is made, and takes no objects, perhaps because it cannot encrypt by itself",
+                hint="remove its default encryption at the provider; may this credential put objects?",
+            )
 
     def _lifecycle(self) -> None:
         asked = self.bucket.raw("get_bucket_lifecycle_configuration")
@@ -195,19 +201,8 @@ class _Making:
         )
 
     def _locks(self) -> bool:
-        """Whether it has Object Lock.
-
-        Raises:
-            StoreError: it was to have, and has not.
-        """
-        asked = self.bucket.raw("get_object_lock_configuration")
-        if asked.output.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled":
-            return True
-        self.lacks.append(
-            f"it has no Object Lock ({shown(asked)}): the provider has none, or the bucket was made without; name"
-            " another bucket or provider, or leave lock: out"
-        )
-        return False
+        asked = self.bucket.raw("get_object_lock_configuration").output
+        return bool(asked.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled")
 
     def _default_lock(self, lock: Lock) -> None:
         default = {"Mode": lock.mode.upper(), "Days": lock.days}
@@ -225,21 +220,16 @@ class _Making:
         """One setting; a store that does not know it lacks it."""
         tried = self.bucket.raw(operation, **words)
         if tried.done:
-            self.done.append(f"{operation.replace('_', ' ')}: it {then}")
+            self.done.append(f"set that it {then}")
         elif refused(tried) or tried.status == HTTPStatus.NOT_IMPLEMENTED:
-            self.lacks.append(f"it refused to be a bucket that {then} ({shown(tried)}): {else_}")
+            self.lacks.append(f"the provider refused to set that it {then} ({shown(tried)}): {else_}")
         else:
             raise self._error(tried, operation.replace("_", " "))
 
     def _told(self) -> Created:
         """What it has, as seen now; what it should have besides."""
         has, lacks = _seen(self.bucket)
-        return Created(
-            done=tuple(self.done), has=has, lacks=(*self.lacks, *(each for each in lacks if self._new(each)))
-        )
-
-    def _new(self, lack: str) -> bool:
-        return not any(lack.split(" ")[:4] == said.split(" ")[:4] for said in self.lacks)
+        return Created(done=tuple(self.done), has=has, lacks=(*lacks, *self.lacks))
 
     def _error(self, tried: Tried, doing: str) -> StoreError:
         return self.bucket.refused(Refusal(tried.status, tried.code or "Unknown", tried.message), doing)
@@ -261,5 +251,8 @@ def _seen(bucket: Bucket) -> tuple[tuple[str, ...], tuple[str, ...]]:
             length = f"{default['Days']} days" if "Days" in default else f"{default.get('Years')} years"
             has.append(f"a default lock of {length}, {printable(str(default.get('Mode', ''))).lower()}")
     elif bucket.lock is not None:
-        lacks.append("it has no Object Lock, which only a new bucket can be given")
+        lacks.append(
+            "it has no Object Lock, which only a new bucket can be given: name another bucket, or another provider"
+            " where this one has none, or leave lock: out"
+        )
     return tuple(has), tuple(lacks)
