@@ -156,6 +156,24 @@ class Bucket:
 
         return self._persist(attempt, patience, role)
 
+    def ask(self, operation: str, *, role: Role = "writer", patience: Patience | None = None, **words: Any) -> Tried:  # noqa: ANN401 - as boto3 takes them
+        """As `call`, but a refusal is a result; what passes is tried again.
+
+        Raises:
+            StoreError: there was no answer, or the store went on failing.
+        """
+
+        def attempt(_tried: int) -> Tried:
+            tried = self._boto(operation, role, words)
+            if not isinstance(tried, Refusal):
+                return Tried(HTTPStatus.OK, output=tried)
+            verdict = self._verdict(tried, operation.replace("_", " "), role)
+            if verdict.again or verdict.stale:
+                raise Failed(verdict)
+            return Tried(tried.status, tried.code, tried.message)
+
+        return self._persist(attempt, patience, role)
+
     def raw(self, operation: str, *, role: Role = "writer", **words: Any) -> Tried:  # noqa: ANN401 - as boto3 takes them
         """A single try; a refusal is a result, `Tried.passing` among them.
 
@@ -207,13 +225,14 @@ class Bucket:
             return Tried(refusal.status, refusal.code, refusal.message, refusal.headers)
         return Tried(answer.status, output=answer.headers)
 
-    def versioning(self) -> str:
+    def versioning(self, patience: Patience | None = None) -> str:
         """``Enabled``, ``Suspended``, or empty for a bucket or a store without versions."""
-        tried = self.raw("get_bucket_versioning")
+        tried = self.ask("get_bucket_versioning", patience=patience)
         if tried.status == HTTPStatus.NOT_IMPLEMENTED or tried.code in {"NotImplemented", "MethodNotAllowed"}:
             return ""
-        output = tried.output if tried.done else self.call("get_bucket_versioning")
-        return str(output.get("Status", ""))
+        if not tried.done:
+            raise self.refused(Refusal(tried.status, tried.code, tried.message), "get bucket versioning")
+        return str(tried.output.get("Status", ""))
 
     def refused(self, refusal: Refusal, doing: str, role: Role = "writer") -> StoreError:
         """A refusal as an error."""

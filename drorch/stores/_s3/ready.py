@@ -29,16 +29,14 @@ def check(bucket: Bucket) -> str:
         raise no_s3(bucket.scene(doing), Refusal(answer.status, headers=answer.headers)) from error
     if abs(bucket.skew) > SKEW:
         raise clock_wrong(bucket.scene(doing))
-    versioning = bucket.versioning()
+    versioning = bucket.versioning(BRIEF)
     if bucket.lock is not None:
         _check_lock(bucket, versioning)
     return versioning
 
 
 def _check_lock(bucket: Bucket, versioning: str) -> None:
-    tried = bucket.raw("get_object_lock_configuration")
-    if tried.passing:
-        bucket.call("get_object_lock_configuration")
+    tried = bucket.ask("get_object_lock_configuration", patience=BRIEF)
     enabled = tried.output.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
     if tried.done and enabled:
         if versioning != "Enabled":
