@@ -174,7 +174,6 @@ def test_an_answer_lost_after_the_put_is_success(fake: StrictS3, store: BucketSt
 
 def test_another_ones_object_is_no_success(fake: StrictS3) -> None:
     """After a lost answer, an object of other content is another's: it is not taken for ours."""
-
     bucket = fake.bucket()
 
     class Meanwhile(Hurried):
