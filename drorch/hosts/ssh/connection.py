@@ -270,8 +270,13 @@ def _log_in(name: str, spec: SshHostSpec, transport: paramiko.Transport, secrets
     for key in private_keys(name, spec, secrets):
         try:
             further = transport.auth_publickey(spec.user, key)
-        except paramiko.AuthenticationException:
-            continue
+        except paramiko.AuthenticationException as error:
+            if transport.is_active():
+                continue
+            raise Unreachable(
+                f"{name}: the connection ended during the login of {spec.user}",
+                hint="does the server end it after so many keys? name the one in hosts: as key",
+            ) from error
         except _ANSWERED as error:
             if transport.is_active():
                 continue
