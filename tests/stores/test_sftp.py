@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -166,6 +167,25 @@ def test_wrong_key(tmp_path: Path, sshd_of: SshdOf, sshd: Sshd) -> None:
     store = SftpStore(kind="sftp", host="far", path=str(tmp_path)).open("far", means(hosts={"far": spec}))
     with pytest.raises(StoreError, match="and the inventory pins"):
         store.ready()
+
+
+@pytest.mark.root
+def test_full_disk(sshd_of: SshdOf, tmp_path: Path) -> None:
+    """A full disk behind a server, for which the protocol has no word, is told as one, and nothing half is left."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], check=False, capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs root and the right to mount: {mounted.stderr.strip()}")
+    try:
+        with ExitStack() as stack:
+            store = sftp_stage(sshd_of(SUBSYSTEM + NO_SHELL).spec, tmp_path, stack).open()
+            content = os.urandom(2_000_000)
+            with pytest.raises(StoreError, match=r"no space is left: \d\.\d MB are free"):
+                store.put("nas/a", content, sha256=sha(content))
+            assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".drorch-store"]
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
 def test_relative_root(sshd_of: SshdOf) -> None:

@@ -11,6 +11,7 @@ from drorch.core.repository import RepositorySpec
 from drorch.core.store import Shelf
 from drorch.stores.shelves import Access, Remote, open_shelf, parse_sftp
 from support.dumping import Known
+from support.rclone import RcloneS3
 from support.sshd import Sshd
 from support.stores import SUBSYSTEM, SshdOf, means
 
@@ -130,6 +131,19 @@ def test_bucket_refused(url: str, credentials: dict[str, str], word: str) -> Non
     with pytest.raises(StoreError, match=word) as caught:
         open_shelf("nas", repository(url, **credentials), means(secrets=known), HOSTS)
     assert "planted" not in str(caught.value)
+
+
+def test_bucket(rclone_s3: RcloneS3) -> None:
+    """A repository in a bucket is read with its own credentials."""
+    bucket = rclone_s3.bucket()
+    filled(rclone_s3.folder / bucket / "below")
+    spec = repository(f"s3:{rclone_s3.endpoint}/{bucket}/below", AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="key")
+    known = Known({"id": rclone_s3.access_key, "key": rclone_s3.secret_key})
+    shelf = open_shelf("nas", spec, means(secrets=known), {})
+    try:
+        assert content(shelf) == FILES
+    finally:
+        shelf.close()
 
 
 def test_access() -> None:
