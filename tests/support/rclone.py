@@ -72,7 +72,7 @@ def running_rclone(folder: Path) -> Iterator[RcloneS3]:
             process = subprocess.Popen(
                 [
                     *("setpriv", "--pdeathsig", "KILL", program, "serve", "s3", "--addr", f"127.0.0.1:{port}"),
-                    *("--vfs-cache-mode", "off", "--dir-cache-time", "0s", "--", str(folder)),
+                    *("--vfs-cache-mode", "off", "--dir-cache-time", "1s", "--", str(folder)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
