@@ -358,6 +358,16 @@ def test_a_missing_bucket_is_not_a_missing_object(fake: StrictS3) -> None:
         assert type(refused.value) is StoreError
 
 
+def test_an_object_that_comes_between_two_looks_is_there(fake: StrictS3, store: BucketStore) -> None:
+    """An object that was missing a moment ago and is there when the reason is asked for is looked at again."""
+    put(store)
+    fake.inject(faults.Answer(404, "NoSuchKey"), on="HeadObject", times=2)
+    assert store.recorded(KEY).size == len(CONTENT)
+    fake.inject(faults.Answer(404, "NoSuchKey"), on="HeadObject", times=None)
+    with pytest.raises(StoreError, match="can be read, but not looked at"):
+        store.recorded(KEY)
+
+
 def test_no_more_calls_at_once_than_declared(fake: StrictS3) -> None:
     """However many threads use the store, no more calls are made at once than the inventory allows."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only here

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 PAGE = 1000
 """Keys that are asked for at once; S3 gives no more."""
+LOOKS = 3
+"""Looks at an object that comes and goes meanwhile."""
 CORRUPTED = 3
 """Tries of a put that arrives damaged although it left whole."""
 CONFLICTS = 8
@@ -90,19 +92,26 @@ class BucketStore:
         return self._receipt(key, answer, sha256, md5.hex())
 
     def recorded(self, key: str, *, version: str = "") -> Recorded:
-        """One HEAD."""
+        """One HEAD, where the object is there and can be looked at."""
         doing = f"look at {key}"
         request = Request("HEAD", self.bucket.key(key), _version(version), {"x-amz-checksum-mode": "ENABLED"})
-        answer = self.bucket.send(
-            request, doing, expected=lambda refusal: refusal.status < HTTPStatus.TOO_MANY_REQUESTS
+        for _ in range(LOOKS):
+            answer = self.bucket.send(
+                request, doing, expected=lambda refusal: refusal.status < HTTPStatus.TOO_MANY_REQUESTS
+            )
+            if answer.refusal is None:
+                found = parse.recorded(answer.headers, answer.size)
+                if found is None:
+                    raise no_s3(self.bucket.scene(doing), Refusal(answer.status, headers=answer.headers))
+                return found
+            # A HEAD says no word about why: ask again in a way that does.
+            sealed = self._refused_look(key, version, doing)
+            if sealed is not None:
+                return sealed
+        raise StoreError(
+            f"{self.shown}: {doing}: it can be read, but not looked at ({answer.refusal.shown})",
+            hint="do others write and delete it at this moment?",
         )
-        if answer.refusal is None:
-            found = parse.recorded(answer.headers, answer.size)
-            if found is None:
-                raise no_s3(self.bucket.scene(doing), Refusal(answer.status, headers=answer.headers))
-            return found
-        # A HEAD says no word about why: ask again in a way that does.
-        return self._refused_look(key, version, doing)
 
     def extend(self, key: str, *, until: datetime, version: str = "") -> None:
         """Retention, and a legal hold where the inventory asks for one; never shorter than it is."""
@@ -283,14 +292,18 @@ class BucketStore:
         at = date + timedelta(seconds=1)
         return Receipt(at, said_sha256, said_md5, answer.headers.get("x-amz-version-id", ""))
 
-    def _refused_look(self, key: str, version: str, doing: str) -> Recorded:
-        """Why a HEAD was refused: an error, or an object that only its writer can read."""
+    def _refused_look(self, key: str, version: str, doing: str) -> Recorded | None:
+        """Why a HEAD was refused: an error, or an object that only its writer can read.
+
+        None where there is no reason any more: the object came between the two.
+        """
         request = Request("GET", self.bucket.key(key), _version(version), {"Range": "bytes=0-0"})
-        answer = self.bucket.send(request, doing, expected=lambda refusal: _missing(refusal) or _customer_key(refusal))
-        if answer.refusal is not None and _customer_key(answer.refusal):
+        known = (_missing, _customer_key, _empty)
+        answer = self.bucket.send(request, doing, expected=lambda refusal: any(check(refusal) for check in known))
+        if answer.refusal is None or _empty(answer.refusal):
+            return None
+        if _customer_key(answer.refusal):
             return self._sealed(key, version)
-        if answer.refusal is None:
-            raise StoreError(f"{self.shown}: {doing}: it tells nothing about an object that can be read")
         raise ObjectMissing(f"{self.shown}: {doing}: there is no such object")
 
     def _sealed(self, key: str, version: str) -> Recorded:
@@ -359,6 +372,11 @@ _LONGER = frozenset({"AccessDenied", "InvalidRequest", "InvalidArgument"})
 
 def _missing(refusal: Refusal) -> bool:
     return refusal.status in _NOT_HERE and refusal.code in {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}
+
+
+def _empty(refusal: Refusal) -> bool:
+    """An object without bytes has no first one."""
+    return refusal.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
 
 def _customer_key(refusal: Refusal) -> bool:
