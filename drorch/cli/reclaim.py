@@ -76,7 +76,7 @@ def _look(
         now = drorch.clock.now()
         wait = reclaim.grace_for(place.lock, grace)
         gone = reclaim.look(box.files(name), place, f"{name}/")
-        since = reclaim.noted(box.memory, store, name)
+        since, known = reclaim.noted(box.memory, store, name), ledger.read(box.memory, store, name)
         said: dict[str, Json] = {
             "store": store,
             "repository": name,
@@ -87,14 +87,14 @@ def _look(
             "grace": format_duration(wait),
         }
         if since is None and gone.count:
-            since = reclaim.note(box.memory, store, name, gone, now)
+            since = reclaim.note(box.memory, store, name, gone, known, now)
             said |= _noted(
                 since, wait, f"noted: {gone.count} files ({size(gone.size)}) of the copy are gone from {name}"
             )
             return None, said
         if not gone.count:
             return None, {**said, "text": f"the copy in {store} has nothing that {name} does not have"}
-        found = reclaim.ripe(gone, since, ledger.read(box.memory, store, name), grace=wait, now=now, shrink=shrink)
+        found = reclaim.ripe(gone, since, known, grace=wait, now=now, shrink=shrink)
         return found, said
     finally:
         box.close()

@@ -39,8 +39,13 @@ def noted(memory: Memory, store: str, repository: str) -> Noted | None:
     return Noted.model_validate(value) if value else None
 
 
-def note(memory: Memory, store: str, repository: str, gone: "Gone", now: datetime) -> Noted:
-    """Note what is gone now; what was noted before keeps counting only as long as it is the whole note."""
+def note(memory: Memory, store: str, repository: str, gone: "Gone", known: Ledger, now: datetime) -> Noted:
+    """Note what is gone now; what was noted before keeps counting only as long as it is the whole note.
+
+    Raises:
+        Refused: the copy is not up to date: what is gone may be all that its snapshots have.
+    """
+    _up_to_date(gone, known)
     said = Noted(since=now, ids={kind.value: tuple(sorted(gone.files[kind])) for kind in REMOVED})
     memory.put(f"gone:{store}:{repository}", said.model_dump(mode="json"))
     return said
@@ -91,11 +96,11 @@ class Gone:
 def look(source: Shelf, target: Store, folder: str, check: Callable[[], None] = lambda: None) -> Gone:
     """Compare a copy with its source by listing both.
 
-    The source is listed packs first, so that what comes into being meanwhile is never taken for gone.
+    Packs are looked for first: one that is gone by then is in no index that is found later.
     """
     gone = Gone(config=digest(source.read(CONFIG, limit=CONFIG_LIMIT)))
     index: list[File] = []
-    for kind in REMOVED:
+    for kind in reversed(REMOVED):
         below = f"{kind.value}/"
         # The copy first: what it had before is all that may go, and the source is asked after.
         copied = list(target.entries(folder + below)) if kind is not Kind.DATA else target.entries(folder + below)
@@ -130,12 +135,7 @@ def ripe(gone: Gone, since: Noted | None, known: Ledger, *, grace: timedelta, no
     Raises:
         Refused: none of it may; why, and from when it may.
     """
-    if known.began is None or known.config != gone.config:
-        raise Refused("there was no complete mirror pass of this repository", hint="mirror first")
-    if known.index != gone.index:
-        raise Refused(
-            "the repository's index is another one than at the last mirror pass", hint="mirror again, then come back"
-        )
+    _up_to_date(gone, known)
     if gone.live_snapshots == 0:
         raise Refused(
             "the repository has no snapshots at all, so nothing is removed from its copy",
@@ -155,6 +155,15 @@ def ripe(gone: Gone, since: Noted | None, known: Ledger, *, grace: timedelta, no
             hint="is that what you want? then say --shrink",
         )
     return found
+
+
+def _up_to_date(gone: Gone, known: Ledger) -> None:
+    if known.began is None or known.config != gone.config:
+        raise Refused("there was no complete mirror pass of this repository", hint="mirror first")
+    if known.index != gone.index:
+        raise Refused(
+            "the repository's index is another one than at the last mirror pass", hint="mirror again, then come back"
+        )
 
 
 @dataclass(slots=True)

@@ -210,7 +210,11 @@ class _Pass:
             _Vanished: it must be begun anew.
         """
         passed = self.passed
-        work = {kind: self._list(kind) for kind in LISTED}
+        work: dict[Kind, _Work] = {}
+        for kind in LISTED:
+            work[kind] = self._list(kind)
+            if kind is Kind.INDEX:
+                self._list_again(work[kind])
         snapshots = {file.id for files in (work[Kind.SNAPSHOTS],) for file in self._all(files)}
         self._count(work)
         with lanes(min(self.source.lanes, self.target.lanes), self.check) as open_lanes:
@@ -263,6 +267,20 @@ class _Pass:
             else:
                 work.there.add(file.id, size)
         return work
+
+    def _list_again(self, work: _Work) -> None:
+        """Add the indexes that only a second listing shows.
+
+        A listing of many pages is no moment: when an index is replaced meanwhile, it may show neither the old one,
+        gone before its page, nor the new one, come behind it. What is there between two listings, one of them shows.
+        """
+        seen = {file.id for file in self._all(work)}
+        for entry in self.source.entries(f"{Kind.INDEX.value}/"):
+            file = file_at(entry.key)
+            if file is not None and file.id not in seen:
+                work.missing.add(file.id, entry.size)
+                self.passed.objects += 1
+                self.passed.bytes += entry.size
 
     @staticmethod
     def _all(work: _Work) -> Iterator[File]:

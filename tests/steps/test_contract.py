@@ -23,6 +23,7 @@ from drorch.core.scene import RunKind
 from drorch.core.step import Earlier, Step
 from drorch.core.store import Lock
 from drorch.mirror import reclaim
+from drorch.mirror.ledger import Ledger
 from drorch.mirror.transfer import Known, transfer
 from drorch.repositories.memory import MemoryRepository
 from drorch.sources.command import Custom
@@ -131,7 +132,8 @@ def _to_reclaim(world: World) -> Earlier:
     home = _mirrored(world)
     home.forget(next(iter(home.shelf.entries("snapshots/"))).key.rpartition("/")[2])
     gone = reclaim.look(home.shelf, world.stores["offsite"], "nas/")
-    reclaim.note(WorldTools(world, "", Cut()).memory, "offsite", "nas", gone, START - timedelta(days=50))
+    known = Ledger(config=gone.config, began=START, index=gone.index)
+    reclaim.note(WorldTools(world, "", Cut()).memory, "offsite", "nas", gone, known, START - timedelta(days=50))
     world.clock.at = START + timedelta(days=31)
     world.as_run("backup", "shop-nightly@2").evidence(_step({"kind": "mirror", "store": "offsite"}))
     world.clock.at = START + timedelta(days=31)
