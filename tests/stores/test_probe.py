@@ -90,7 +90,7 @@ def test_a_customer_key_is_a_warning_only(ceph: Ceph) -> None:
 
 
 def test_rclone_takes_what_is_tampered_with(rclone_s3: RcloneS3) -> None:
-    """The server of rclone checks an MD5 and no payload: what changes on its way is taken, so it is not to be trusted."""
+    """The server of rclone checks an MD5 and no payload: it takes what changed on its way, and is not to be trusted."""
     probe = opened(rclone_s3.endpoint, rclone_s3.bucket(), rclone_s3.owner).probe()
     assert (found(probe)["wrong_md5"], found(probe)["tampered_payload"]) == (True, False)
     assert probe.grade is Grade.NEITHER
