@@ -110,7 +110,7 @@ def probe(name: str, *, accept: bool, as_json: bool) -> Exit:
     with _box(drorch) as box:
         store = box.store(name)
         store.ready()
-        known = remember(box.memory, name, store.probe(), drorch.clock.now(), accept=accept)
+        known = remember(box.memory, name, store.probe(), drorch.clock.now(), place=store.shown, accept=accept)
     if as_json:
         say_json({"store": name, **_plain(known)})
     else:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from drorch.core.errors import ObjectMissing, StoreError
@@ -199,9 +200,9 @@ class _Audit:
         """The levels that cost a call for each object."""
         reread = file.id[:2] in self.asked.parts
         if self.asked.recorded:
-            open_lanes.do(lambda: self._ask(file, live=live), weight=0)
+            open_lanes.do(partial(self._ask, file, live=live))
         if reread:
-            open_lanes.do(lambda: self._hash(file), weight=size)
+            open_lanes.do(partial(self._hash, file), weight=size)
 
     def _ask(self, file: File, *, live: bool) -> None:
         try:

@@ -4,9 +4,11 @@ What the source no longer has is noted first. Only what was noted so long ago, a
 snapshots first, packs last, with a barrier between, by a credential that nothing else uses.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from pydantic import AwareDatetime, Field
@@ -189,17 +191,20 @@ def reclaim(
         StoreError: one could not be removed; those that need it are gone already, so the copy is whole.
     """
     done = Reclaimed()
+    lock = threading.Lock()
+
+    def remove(file: File, size: int) -> None:
+        versions = _remove(target, folder + file.key)
+        with lock:
+            done.versions += versions
+            done.objects += 1
+            done.bytes += size
+            show(Step(f"removing {file.kind.value}", done_bytes=done.bytes, done=done.objects))
+
     with lanes(target.lanes, check) as open_lanes:
         for kind in REMOVED:
             for id_, size in gone.files[kind].items():
-
-                def remove(file: File = File(kind, id_), size: int = size) -> None:
-                    done.versions += _remove(target, folder + file.key)
-                    done.objects += 1
-                    done.bytes += size
-                    show(Step(f"removing {file.kind.value}", done_bytes=done.bytes, done=done.objects))
-
-                open_lanes.do(remove)
+                open_lanes.do(partial(remove, File(kind, id_), size))
             open_lanes.barrier()
     return done
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Final
 
@@ -144,10 +145,7 @@ class _Recovery:
             self.check()
             self.step = Step(f"recovering {kind.value}", self.step.done_bytes, 0, self.step.done)
             size = max((version.size for version in candidate.versions), default=0)
-            open_lanes.do(
-                lambda candidate=candidate: self._take(candidate, there.get(candidate.file.key)),  # type: ignore[misc]
-                weight=size,
-            )
+            open_lanes.do(partial(self._take, candidate, there.get(candidate.file.key)), weight=size)
 
     def _candidates(self, kind: Kind) -> Iterator[_Candidate]:
         cut = len(self.folder)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from drorch.core.errors import AlreadyThere, ObjectMissing, Refused, StoreError
@@ -305,14 +306,14 @@ class _Pass:
 
     def _send(self, open_lanes: Lanes, work: _Work) -> None:
         for file, size in work.missing:
-            open_lanes.do(lambda file=file: self._upload(file), weight=size)  # type: ignore[misc]  # bound now
+            open_lanes.do(partial(self._upload, file), weight=size)
         for file, size in work.wrong:
-            open_lanes.do(lambda file=file: self._replace(file), weight=size)  # type: ignore[misc]  # bound now
+            open_lanes.do(partial(self._replace, file), weight=size)
         for file, size in work.doubtful:
-            open_lanes.do(lambda file=file: self._look_at(file), weight=size)  # type: ignore[misc]  # bound now
+            open_lanes.do(partial(self._look_at, file), weight=size)
         if self.extend_until is not None:
             for file, _ in work.there:
-                open_lanes.do(lambda file=file: self._extend(file))  # type: ignore[misc]  # bound now
+                open_lanes.do(partial(self._extend, file))
 
     def _passable(self, kind: Kind) -> None:
         """Whether the next kind may follow."""

@@ -22,6 +22,8 @@ class Known(Frozen):
     trials: tuple[Trial, ...]
     at: AwareDatetime
     """When it was probed, UTC."""
+    place: str = ""
+    """What was probed, as `Store.shown` has it: a name that now leads elsewhere is another place."""
 
     @property
     def worse(self) -> bool:
@@ -47,15 +49,18 @@ def remembered(memory: Memory, store: str) -> Known | None:
         ) from error
 
 
-def remember(memory: Memory, store: str, probe: Probe, now: datetime, *, accept: bool = False) -> Known:
-    """Keep what a probe saw; ``accept`` forgets that it was ever better.
+def remember(
+    memory: Memory, store: str, probe: Probe, now: datetime, *, place: str = "", accept: bool = False
+) -> Known:
+    """Keep what a probe saw; ``accept``, or another place, forgets that it was ever better.
 
     Raises:
         StoreError: as `remembered`, without ``accept``.
     """
     before = None if accept else remembered(memory, store)
-    grades = [probe.grade, *([before.best] if before else [])]
-    known = Known(grade=probe.grade, best=max(grades, key=lambda grade: grade.height), trials=probe.trials, at=now)
+    grades = [probe.grade, *([before.best] if before and before.place in {"", place} else [])]
+    best = max(grades, key=lambda grade: grade.height)
+    known = Known(grade=probe.grade, best=best, trials=probe.trials, at=now, place=place)
     memory.put(_key(store), known.model_dump(mode="json"))
     return known
 

@@ -125,10 +125,10 @@ class Mirror(Step):
     def _trusted(self, tools: Tools, store: Store) -> trust.Known:
         """How far the store can be trusted, as a probe of the last day saw it."""
         seen = trust.remembered(tools.memory, self.store)
-        if seen is not None and trust.fresh(seen, tools.clock.now()):
+        if seen is not None and seen.place == store.shown and trust.fresh(seen, tools.clock.now()):
             return seen
         tools.progress(Progress(step=tools.step, text=f"probing {self.store}"))
-        return trust.remember(tools.memory, self.store, store.probe(), tools.clock.now())
+        return trust.remember(tools.memory, self.store, store.probe(), tools.clock.now(), place=store.shown)
 
     def _points(self, tools: Tools, passed: Passed) -> dict[str, Json]:
         """The newest complete recovery point of each source that is in the copy."""

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from drorch.core.step import RunState
+from support.disks import ONLY_ROOT, small_disk
 from support.hands import appending, eventually, runbook, running, touched
 from support.processes import running_with
 from support.site import PASSWORD, Site
-
-ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 
 
 def snapshots(site: Site) -> set[str]:
@@ -35,21 +34,6 @@ def drills(site: Site) -> list[Path]:
 def undamaged(site: Site) -> None:
     """The journal's chain and signatures hold, from the first record to the last."""
     site.drorch("show", "last", "--verify")
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A disk of its own at a folder, with what lay there."""
-    beside = folder.with_name(f"{folder.name}.before")
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.rename(beside)
-    folder.mkdir(mode=0o700)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", folder], check=True)
-    try:
-        shutil.copytree(beside, folder, dirs_exist_ok=True)
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @contextmanager

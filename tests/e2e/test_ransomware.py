@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,10 @@ def _destroy(bucketed: Bucketed) -> Counter[str]:
         counted["versions"] += 1
         named = {"Bucket": bucket, "Key": one["Key"], "VersionId": one["VersionId"]}
         soon = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(UTC) + timedelta(seconds=5)}
-        counted["deletion"] += _refused(lambda named=named: s3.delete_object(**named))
-        counted["bypass"] += _refused(lambda named=named: s3.delete_object(**named, BypassGovernanceRetention=True))
-        counted["shortening"] += _refused(
-            lambda named=named, soon=soon: s3.put_object_retention(
-                **named, Retention=soon, BypassGovernanceRetention=True
-            )
-        )
+        past = {**named, "BypassGovernanceRetention": True}
+        counted["deletion"] += _refused(partial(s3.delete_object, **named))
+        counted["bypass"] += _refused(partial(s3.delete_object, **past))
+        counted["shortening"] += _refused(partial(s3.put_object_retention, **past, Retention=soon))
     for key in sorted({one["Key"] for one in versions}):
         s3.put_object(Bucket=bucket, Key=key, Body=b"pay 5 BTC")
         forged = os.urandom(200)
