@@ -14,7 +14,7 @@ from drorch.core.store import Entry, Lock, Probe, Receipt, Recorded, Version
 from drorch.stores._s3 import parse
 from drorch.stores._s3.bucket import Bucket
 from drorch.stores._s3.ready import check
-from drorch.stores._s3.trouble import WRONG_CONTENT, Refusal, lock_remedy, no_s3
+from drorch.stores._s3.trouble import WRONG_CONTENT, Refusal, customer_key, empty, lock_remedy, missing, no_s3
 from drorch.stores._s3.wire import Answer, Request
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,6 @@ CORRUPTED = 3
 CONFLICTS = 8
 """Tries of a put if absent that another one came across."""
 _CONFLICT = "ConditionalRequestConflict"
-_NOT_HERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-"""405 is the answer for a delete marker."""
 
 
 class BucketStore:
@@ -95,6 +93,7 @@ class BucketStore:
         """One HEAD, where the object is there and can be looked at."""
         doing = f"look at {key}"
         request = Request("HEAD", self.bucket.key(key), _version(version), {"x-amz-checksum-mode": "ENABLED"})
+        said = ""
         for _ in range(LOOKS):
             answer = self.bucket.send(
                 request, doing, expected=lambda refusal: refusal.status < HTTPStatus.TOO_MANY_REQUESTS
@@ -104,12 +103,13 @@ class BucketStore:
                 if found is None:
                     raise no_s3(self.bucket.scene(doing), Refusal(answer.status, headers=answer.headers))
                 return found
+            said = answer.refusal.shown
             # A HEAD says no word about why: ask again in a way that does.
             sealed = self._refused_look(key, version, doing)
             if sealed is not None:
                 return sealed
         raise StoreError(
-            f"{self.shown}: {doing}: it can be read, but not looked at ({answer.refusal.shown})",
+            f"{self.shown}: {doing}: it can be read, but not looked at ({said})",
             hint="do others write and delete it at this moment?",
         )
 
@@ -298,11 +298,11 @@ class BucketStore:
         None where there is no reason any more: the object came between the two.
         """
         request = Request("GET", self.bucket.key(key), _version(version), {"Range": "bytes=0-0"})
-        known = (_missing, _customer_key, _empty)
+        known = (missing, customer_key, empty)
         answer = self.bucket.send(request, doing, expected=lambda refusal: any(check(refusal) for check in known))
-        if answer.refusal is None or _empty(answer.refusal):
+        if answer.refusal is None or empty(answer.refusal):
             return None
-        if _customer_key(answer.refusal):
+        if customer_key(answer.refusal):
             return self._sealed(key, version)
         raise ObjectMissing(f"{self.shown}: {doing}: there is no such object")
 
@@ -317,9 +317,9 @@ class BucketStore:
 
     def _get(self, key: str, limit: int, version: str) -> Answer:
         request = Request("GET", self.bucket.key(key), _version(version), limit=limit)
-        expected = lambda refusal: _missing(refusal) or _customer_key(refusal)  # noqa: E731 - said once
+        expected = lambda refusal: missing(refusal) or customer_key(refusal)  # noqa: E731 - said once
         answer = self.bucket.send(request, f"read {key}", expected=expected)
-        if answer.refusal is not None and _customer_key(answer.refusal):
+        if answer.refusal is not None and customer_key(answer.refusal):
             raise StoreError(
                 f"{self.shown}: read {key}: it refused ({answer.refusal.shown})",
                 hint="encrypted with a key that only its writer knows? An older version may be readable",
@@ -368,20 +368,6 @@ class BucketStore:
 _XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
 _LONGER = frozenset({"AccessDenied", "InvalidRequest", "InvalidArgument"})
 """Answers to a date that is earlier than the one that holds; others than that mean something else by them."""
-
-
-def _missing(refusal: Refusal) -> bool:
-    return refusal.status in _NOT_HERE and refusal.code in {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}
-
-
-def _empty(refusal: Refusal) -> bool:
-    """An object without bytes has no first one."""
-    return refusal.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-
-
-def _customer_key(refusal: Refusal) -> bool:
-    """S3 names no code of its own for it."""
-    return refusal.status == HTTPStatus.BAD_REQUEST and refusal.code in {"InvalidRequest", "InvalidArgument"}
 
 
 def _version(version: str) -> tuple[tuple[str, str], ...]:

@@ -78,6 +78,7 @@ _WRONG_REGION = frozenset(
     ]
 )
 _MOVED = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT})
+_NOT_HERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 _CANNOT_LOCK = frozenset({"ObjectLockConfigurationNotFoundError", "InvalidBucketState"})
 
 
@@ -180,6 +181,21 @@ def _final(refusal: Refusal, scene: Scene, where: str) -> StoreError:  # noqa: C
     if not code and status in {401, 403}:
         return StoreDenied(f"{where}: not allowed ({refusal.shown})", hint=f"check secret {scene.secret}")
     return StoreError(f"{where}: it refused ({refusal.shown})", hint=f"`drorch store probe {scene.store}` shows more")
+
+
+def missing(refusal: Refusal) -> bool:
+    """There is no such object or version, or only the mark that it was deleted."""
+    return refusal.status in _NOT_HERE and refusal.code in {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}
+
+
+def empty(refusal: Refusal) -> bool:
+    """An object without bytes has no first one."""
+    return refusal.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+
+
+def customer_key(refusal: Refusal) -> bool:
+    """S3 names no code of its own for it."""
+    return refusal.status == HTTPStatus.BAD_REQUEST and refusal.code in {"InvalidRequest", "InvalidArgument"}
 
 
 def lock_remedy(store: str) -> str:
