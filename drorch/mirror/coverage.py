@@ -21,6 +21,8 @@ class Coverage(Frozen):
     """By the first byte, two hexadecimal digits: when that reading began."""
     last: AwareDatetime | None = None
     """When the last reading began, whatever its share."""
+    first: AwareDatetime | None = None
+    """When the first one began."""
 
     def share(self, now: datetime, within: timedelta) -> tuple[str, ...]:
         """The parts to read now: the ones read longest ago, so many that all are read within the period if this goes
@@ -28,14 +30,14 @@ class Coverage(Frozen):
         """
         since = now - self.last if self.last is not None and self.last < now else timedelta(days=1)
         wanted = min(PARTS, max(1, math.ceil(PARTS * 1.1 * since / within)))
-        late = [part for part in _PARTS if part not in self.read or now - self.read[part] >= within]
+        late = [part for part in _PARTS if now - self.read.get(part, self.first or now) >= within]
         rest = sorted(_PARTS, key=lambda part: (part in self.read, self.read.get(part, now), part))
         # What the period has run out for is read at once, but never more than four times the usual share.
-        return tuple(rest[: max(wanted, min(len(late), 4 * wanted)) if self.last is not None else wanted])
+        return tuple(rest[: max(wanted, min(len(late), 4 * wanted))])
 
     def after(self, parts: Iterable[str], began: datetime) -> "Coverage":
         """With these parts read."""
-        return Coverage(read={**self.read, **dict.fromkeys(parts, began)}, last=began)
+        return Coverage(read={**self.read, **dict.fromkeys(parts, began)}, last=began, first=self.first or began)
 
     def percent(self, now: datetime, within: timedelta) -> float:
         """How much was read within the period."""

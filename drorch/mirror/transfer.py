@@ -408,22 +408,21 @@ class _Pass:
             there = self.target.read(key, limit=CONFIG_LIMIT)
         except ObjectMissing:
             there = b""
-        if not there:
-            try:
+        fresh = not there
+        if fresh:
+            with suppress(AlreadyThere):
                 receipt = self.target.put(key, config, sha256=passed.config, absent=True)
-            except AlreadyThere:
-                there = self.target.read(key, limit=CONFIG_LIMIT)
-            else:
                 passed.uploaded += 1
                 passed.uploaded_bytes += len(config)
                 self.latest = max(self.latest or receipt.at, receipt.at)
-                return
+            # Not every store heeds the condition: what is there now decides.
+            there = self.target.read(key, limit=CONFIG_LIMIT)
         if digest(there) != passed.config:
             raise Refused(
                 f"another repository came into {self.folder} of {self.target.shown} meanwhile",
                 hint="two machines mirror different repositories of one name: rename one of them",
             )
-        if self.extend_until is not None:
+        if self.extend_until is not None and not fresh:
             self.target.extend(key, until=self.extend_until)
             passed.extended += 1
 
