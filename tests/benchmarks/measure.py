@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
+
+T = TypeVar("T")
 
 Run = Callable[[], float]
 """Does the thing once; gives what it cost, in the figure's unit."""
@@ -66,12 +69,18 @@ class Figure:
 
 
 def alternate(baseline: Run, subject: Run, rounds: int) -> tuple[Costs, Costs]:
-    """What both cost, run in turns; who begins changes each round, so that drift hits both."""
-    costs: tuple[list[float], list[float]] = ([], [])
+    """What both cost, run in turns."""
+    first, second = in_turns((baseline, subject), rounds)
+    return Costs(tuple(first)), Costs(tuple(second))
+
+
+def in_turns(sides: Sequence[Callable[[], T]], rounds: int) -> tuple[list[T], ...]:
+    """What each side gave, run in turns; each second round goes backwards, so that drift hits all."""
+    given: tuple[list[T], ...] = tuple([] for _ in sides)
     for number in range(rounds):
-        for which in (0, 1) if number % 2 == 0 else (1, 0):
-            costs[which].append((baseline, subject)[which]())
-    return Costs(tuple(costs[0])), Costs(tuple(costs[1]))
+        for which in range(len(sides)) if number % 2 == 0 else reversed(range(len(sides))):
+            given[which].append(sides[which]())
+    return given
 
 
 def run(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> None:

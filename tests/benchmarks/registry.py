@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from benchmarks import backup, memory, start, steps
+from benchmarks import audit, backup, many, memory, mirror, start, steps
 from benchmarks.measure import Figure
 
 
@@ -21,4 +21,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "steps": steps.figures,
     "memory": memory.figures,
     "backup": backup.figures,
+    "mirror": mirror.figures,
+    "many": many.figures,
+    "audit": audit.figures,
 }
