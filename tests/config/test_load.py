@@ -87,7 +87,7 @@ RUNBOOKS: dict[str, tuple[str, list[Expected]]] = {
     ),
     "a far kind": (
         MAINTENANCE + "steps:\n  - {kind: fence}\n",
-        [(5, "steps.0.kind", "unknown kind fence", "one of backup, check")],
+        [(5, "steps.0.kind", "unknown kind fence", "one of audit, backup, check")],
     ),
     "no kind": (MAINTENANCE + "steps:\n  - source: media\n", [(5, "steps.0.kind", "is missing", "add kind")]),
     "parallel": (
