@@ -15,6 +15,9 @@ FICKLE = frozenset(
 )
 """Facts that differ from run to run."""
 
+OF_A_MIRROR = frozenset(["bytes", "uploaded", "uploaded_bytes", "looked_at"])
+"""What differs of a mirror: packs have random bytes, and what was sent before the kill is not sent again."""
+
 MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.-]+(Z|\+00:00)?|[0-9a-f]{64}|(?<=drorch_)\w+")
 """Times, ids and names of the run's own within texts."""
 
@@ -40,10 +43,13 @@ def steady(value: Any, site: Site) -> Any:  # noqa: ANN401 - any JSON
 def evidence(site: Site, run: str) -> list[tuple[str, str, Any]]:
     """What the run's attempts left, step by step."""
     attempts = [record for record in site.records(run) if record.body["what"] == "attempt"]
-    return [
-        (record.key, record.body["state"], steady(record.body.get("evidence", {}).get("facts", {}), site))
-        for record in sorted(attempts, key=lambda record: record.key)
-    ]
+    found = []
+    for record in sorted(attempts, key=lambda record: record.key):
+        facts = record.body.get("evidence", {}).get("facts", {})
+        fickle = OF_A_MIRROR if record.key.startswith("attempt mirror") else frozenset()
+        kept = {name: fact for name, fact in facts.items() if name not in fickle}
+        found.append((record.key, record.body["state"], steady(kept, site)))
+    return found
 
 
 def leftovers(site: Site) -> list[str]:
