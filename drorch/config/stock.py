@@ -118,6 +118,14 @@ def doubtful_stock(salvaged: Salvaged[Inventory]) -> Iterator[Problem]:
                 yield salvaged.problem(path, "no key is pinned: it will be refused", f"drorch host trust {name}")
             elif not is_host_key(host.host_key):
                 yield salvaged.problem(path, "is no public host key: it will be refused", f"drorch host trust {name}")
+    for name, store in inventory.stores.items():
+        if store.lock is not None and store.lock.mode == "compliance":
+            yield salvaged.problem(
+                ("stores", name, "lock"),
+                f"compliance: for {store.lock.days} days after each extension nobody can delete what is there, "
+                "not you, not the provider, whatever it costs",
+                "governance yields to a credential that you keep elsewhere",
+            )
     for name, service in inventory.services.items():
         yield from _together(salvaged, inventory, name)
         if not service.standbys:

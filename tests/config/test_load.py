@@ -417,6 +417,20 @@ def test_what_is_only_doubtful_is_a_warning(tmp_path: Path) -> None:
     assert any(one.key == "runbook" for one in checked.warnings)
 
 
+def test_a_lock_that_nobody_can_lift_is_a_warning(tmp_path: Path) -> None:
+    """Who declares a compliance lock is told in plain words what it means; governance is taken in silence."""
+    for mode, warned in (("compliance", True), ("governance", False)):
+        config = write(tmp_path / mode)
+        text = (config / "drorch.yaml").read_text()
+        store = (
+            f"stores:\n  away: {{kind: s3, endpoint: 'https://s3.example.com', bucket: away-bucket, "
+            f"credentials: {{secret: p}}, lock: {{mode: {mode}, days: 30}}}}\n"
+        )
+        (config / "drorch.yaml").write_text(text + store)
+        said = [one.message for one in check(config).warnings if one.key.startswith("stores.away")]
+        assert any("nobody can delete" in message for message in said) is warned
+
+
 def test_runbooks_beside_the_config_folder(tmp_path: Path) -> None:
     """Without ``runbooks`` in the config folder the one beside it is read, or the one that is said."""
     config = write(tmp_path)
