@@ -25,7 +25,7 @@ from support.schedules import FOLDER, Schedule
 from support.states import Judge, environment
 from support.vaults import PASSWORD, contents
 
-STATES = int(os.environ.get("DRORCH_TEST_STATES", "240"))
+STATES = int(os.environ.get("DRORCH_TEST_STATES", "160"))
 SHARES = 4
 """Tests over which they are shared out, for as many workers."""
 TOGETHER = 2
@@ -162,7 +162,7 @@ def test_killed_processes(trials: Trials) -> None:
             begun = (store / FOLDER / names.CONFIG).exists()
             assert told.returncode == (0 if begun else 10), told.stderr
             busy.result()
-    assert killed > 4
+    assert killed > 1
     assert mirror(0) == 0
     assert trials.judge.check(store / FOLDER).returncode == 0
     restore = ("restore", f"latest:{tree}", "--target", str(trials.root / "out"), "--no-lock")

@@ -27,7 +27,7 @@ from support.relay import Actor, Relay
 from support.states import States, WatchedDisk
 
 FOLDER = "nas/"
-ACTING, KILLING = 0.2, 0.012
+ACTING, KILLING = 0.2, 0.007
 """How likely something happens at one moment; there are a few hundred in a pass."""
 
 
@@ -167,7 +167,7 @@ class Schedule:
             assert self.start("backup").finish() == 0
         for _ in range(self.roll(3, 5)):
             self._dead, self._calm, self._acting = False, False, ACTING
-            removing = self.reclaiming and self.done.began is not None and self.roll(1, 3) > 1
+            removing = self.reclaiming and self.roll(1, 3) > 1
             try:
                 self._remove() if removing else self._mirror()
             except Killed:
