@@ -126,6 +126,7 @@ def test_reports_are_json() -> None:
         back_in=None,
         sources=(),
         drills=(),
+        offsite=(),
         gaps=(),
         attention=(),
         running=("a",),
