@@ -87,7 +87,7 @@ def _look(
             "grace": format_duration(wait),
         }
         if since is None and gone.count:
-            since = reclaim.note(box.memory, store, name, gone, known, now)
+            since = reclaim.note(box.memory, store, name, gone, known, now=now)
             said |= _noted(
                 since, wait, f"noted: {gone.count} files ({size(gone.size)}) of the copy are gone from {name}"
             )

@@ -41,7 +41,7 @@ def noted(memory: Memory, store: str, repository: str) -> Noted | None:
     return Noted.model_validate(value) if value else None
 
 
-def note(memory: Memory, store: str, repository: str, gone: "Gone", known: Ledger, now: datetime) -> Noted:
+def note(memory: Memory, store: str, repository: str, gone: "Gone", known: Ledger, *, now: datetime) -> Noted:
     """Note what is gone now; what was noted before keeps counting only as long as it is the whole note.
 
     Raises:

@@ -149,6 +149,6 @@ def remove(pair: Pair, done: Ledger, noted: Noted | None) -> Noted | None:
     """Remove what may be, without waiting; gives what is noted as gone, and may not go yet."""
     gone, now = reclaim.look(pair.source, pair.store, FOLDER), SystemClock().now()
     with suppress(Refused):
-        noted = noted or reclaim.note(Forgetful(), "offsite", "nas", gone, done, now)
+        noted = noted or reclaim.note(Forgetful(), "offsite", "nas", gone, done, now=now)
         reclaim.reclaim(pair.store, FOLDER, reclaim.ripe(gone, noted, done, grace=timedelta(0), now=now, shrink=True))
     return noted

@@ -176,7 +176,7 @@ def deletes_nothing_before_its_time() -> None:
     known = ledger.Ledger(config=done.config, began=home.clock.now(), index=done.index)
     gone = reclaim.look(home.shelf, store, FOLDER)
     memory = _Memory()
-    since = reclaim.note(memory, "offsite", "nas", gone, known, home.clock.now())
+    since = reclaim.note(memory, "offsite", "nas", gone, known, now=home.clock.now())
     later = home.clock.now() + timedelta(days=31)
 
     def allowed(**changed: object) -> int:
@@ -195,7 +195,7 @@ def deletes_nothing_before_its_time() -> None:
     gone = reclaim.look(home.shelf, store, FOLDER)
     done = passed(home, store)
     known = ledger.Ledger(config=done.config, began=home.clock.now(), index=done.index)
-    since = reclaim.note(memory, "offsite", "nas", gone, known, home.clock.now())
+    since = reclaim.note(memory, "offsite", "nas", gone, known, now=home.clock.now())
     assert allowed(known=known, since=since) == 0, "more than half"
     assert allowed(known=known, since=since, shrink=True) == 16
 

@@ -133,7 +133,7 @@ def _to_reclaim(world: World) -> Earlier:
     home.forget(next(iter(home.shelf.entries("snapshots/"))).key.rpartition("/")[2])
     gone = reclaim.look(home.shelf, world.stores["offsite"], "nas/")
     known = Ledger(config=gone.config, began=START, index=gone.index)
-    reclaim.note(WorldTools(world, "", Cut()).memory, "offsite", "nas", gone, known, START - timedelta(days=50))
+    reclaim.note(WorldTools(world, "", Cut()).memory, "offsite", "nas", gone, known, now=START - timedelta(days=50))
     world.clock.at = START + timedelta(days=31)
     world.as_run("backup", "shop-nightly@2").evidence(_step({"kind": "mirror", "store": "offsite"}))
     world.clock.at = START + timedelta(days=31)

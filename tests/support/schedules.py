@@ -218,7 +218,7 @@ class Schedule:
         now = SystemClock().now()
         try:
             if self.noted is None:
-                self.noted = reclaim.note(Forgetful(), "offsite", "nas", gone, self.done, now)
+                self.noted = reclaim.note(Forgetful(), "offsite", "nas", gone, self.done, now=now)
                 self.happened["noted"] += 1
                 if self.roll(0, 2) == 0:
                     return
