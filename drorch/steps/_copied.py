@@ -10,6 +10,8 @@ from drorch.core.step import Tools
 from drorch.mirror.transfer import Step as Stage
 from drorch.steps._points import choose
 
+_EVERY = 0.1
+
 
 def newest(tools: Tools, snapshots: Iterable[Snapshot]) -> dict[str, Json]:
     """The newest complete recovery point of each source of the service among these snapshots."""
@@ -26,16 +28,24 @@ def newest(tools: Tools, snapshots: Iterable[Snapshot]) -> dict[str, Json]:
 
 
 def shown(tools: Tools) -> Callable[[Stage], None]:
-    """Progress with the time left, reckoned from the bytes, or from the objects where no bytes are sent."""
+    """Progress with the time left, reckoned from the bytes, or from the objects where no bytes are sent.
+
+    What comes within `_EVERY` seconds of the one before is left out, the end of a stage never.
+    """
     began: list[float] = []
+    last = ("", float("-inf"))
 
     def show(stage: Stage) -> None:
-        left = None
+        nonlocal last
+        now = tools.clock.monotonic()
+        if stage.text == last[0] and stage.done != stage.total and now - last[1] < _EVERY:
+            return
+        last, left = (stage.text, now), None
         if stage.total:
             if not began:
-                began.append(tools.clock.monotonic())
+                began.append(now)
             share = stage.done_bytes / stage.total_bytes if stage.total_bytes else stage.done / stage.total
-            left = (tools.clock.monotonic() - began[0]) * (1 - share) / share if share > 0 else None
+            left = (now - began[0]) * (1 - share) / share if share > 0 else None
         tools.progress(
             Progress(
                 step=tools.step,

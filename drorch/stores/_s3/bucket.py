@@ -10,8 +10,7 @@ import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from drorch.stores._s3 import client as boto
 from drorch.stores._s3.bandwidth import Allowance
 from drorch.stores._s3.credentials import Keys, parse
 from drorch.stores._s3.gate import Call, Gate
+from drorch.stores._s3.parse import moment
 from drorch.stores._s3.place import Place, Role
 from drorch.stores._s3.retry import Failed, Patience, persist
 from drorch.stores._s3.trouble import Refusal, Scene, Verdict, broken, judged, no_s3
@@ -309,12 +309,9 @@ class Bucket:
         call.bytes = size
         call.slow = refusal is not None and judged(refusal, self.scene("")).slow
         call.good = refusal is None
-        try:
-            date = parsedate_to_datetime(headers.get("date", ""))
-        except ValueError:
-            return
-        if date.tzinfo is not None:
-            self._ahead = timedelta(seconds=round((date.astimezone(UTC) - self._clock.now()).total_seconds()))
+        date = moment(headers.get("date", ""))
+        if date is not None:
+            self._ahead = timedelta(seconds=round((date - self._clock.now()).total_seconds()))
 
     def _broke(self, error: Exception, doing: str, role: Role, call: Call) -> Failed:
         verdict = broken(error, self.scene(doing, role))

@@ -93,7 +93,7 @@ class Gate:
             with self._changed:
                 self._running -= 1
                 self._learn(call)
-                self._changed.notify_all()
+                self._changed.notify(max(1, self._pace.limit - self._running))
 
     def _learn(self, call: Call) -> None:
         if call.slow and call.era == self._era:
