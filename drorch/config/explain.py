@@ -21,7 +21,7 @@ from drorch.core.secret import SecretSpec
 
 SECRET_HINT: Final = "write {secret: NAME} and say under secrets: in the inventory where NAME comes from"  # noqa: S105 - words
 _SPEC_HINT: Final = "write {env: VARIABLE}, {file: PATH}, {command: [PROGRAM, …]} or {credential: NAME}"
-_MANY: Final = 14
+_MANY: Final = 24
 """So many names fit into a hint."""
 
 

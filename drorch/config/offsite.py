@@ -40,7 +40,7 @@ def offsite_runbook(
         raise RunError(f"no service uses the repository {chosen}", hint="runs are kept by service: add one that does")
     step = {"kind": verb, "store": store, "repository": chosen, **fields}
     return Runbook.model_validate(
-        {"runbook": f"{service}-{verb}", "kind": "maintenance", "service": service, "steps": [step]}
+        {"runbook": f"{service}-{verb}-{store}"[:63], "kind": "maintenance", "service": service, "steps": [step]}
     )
 
 

@@ -90,6 +90,8 @@ class Asked:
     """The remembered SHA-256 of the config; empty when nothing is remembered."""
     passed: datetime | None
     """When the last complete mirror pass began: what the source held before must be there."""
+    since: datetime | None
+    """Objects that the store recorded later were sent by nobody knows whom: they are read and hashed, all of them."""
     locked: timedelta | None
     """How much longer live objects must stay locked at least; None when they need not be."""
 
@@ -174,7 +176,7 @@ class _Audit:
                 self._absent(pair.key, pair.source)
             else:
                 self._present(file, pair.source, pair.copy)
-                self._further(open_lanes, file, live=pair.source is not None, size=pair.copy.size)
+                self._further(open_lanes, file, pair.copy, live=pair.source is not None)
 
     def _absent(self, key: str, source: Entry | None) -> None:
         passed = self.asked.passed
@@ -196,13 +198,14 @@ class _Audit:
         if source is not None and copy.size != source.size:
             self._alter(file)
 
-    def _further(self, open_lanes: Lanes, file: File, *, live: bool, size: int) -> None:
+    def _further(self, open_lanes: Lanes, file: File, copy: Entry, *, live: bool) -> None:
         """The levels that cost a call for each object."""
-        reread = file.id[:2] in self.asked.parts
+        strange = self.asked.since is not None and copy.modified > self.asked.since
+        reread = strange or file.id[:2] in self.asked.parts
         if self.asked.recorded:
             open_lanes.do(partial(self._ask, file, live=live))
         if reread:
-            open_lanes.do(partial(self._hash, file), weight=size)
+            open_lanes.do(partial(self._hash, file), weight=copy.size)
 
     def _ask(self, file: File, *, live: bool) -> None:
         try:

@@ -28,7 +28,28 @@ class Ledger(Frozen):
     """When the last complete pass began, by the controller's clock: what the source held then is in the copy."""
     index: str = ""
     """As `transfer.Passed.index` of that pass."""
+    replaced: int = 0
+    """How many objects that pass found overwritten or damaged, and wrote again."""
     run: str = ""
+
+
+class Looked(Frozen):
+    """The last audit of a copy that came to its end, whatever it found."""
+
+    at: AwareDatetime
+    problems: int
+    run: str
+
+
+def looked(memory: Memory, store: str, repository: str) -> Looked | None:
+    """What the last audit found; None before the first."""
+    value = memory.get(f"looked:{store}:{repository}")
+    return Looked.model_validate(value) if value else None
+
+
+def note_look(memory: Memory, store: str, repository: str, look: Looked) -> None:
+    """Remember what an audit found."""
+    memory.put(f"looked:{store}:{repository}", look.model_dump(mode="json"))
 
 
 def read(memory: Memory, store: str, repository: str) -> Ledger:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from drorch.config.inventory import Inventory, Service
 from drorch.config.runbook import Runbook
 from drorch.core.model import Json
-from drorch.mirror.ledger import Ledger, interval
+from drorch.mirror.ledger import Ledger, Looked, interval
 from drorch.mirror.trust import Known
 from drorch.reports.gaps import Gap
 from drorch.reports.text import length
@@ -33,6 +33,13 @@ class OffSite:
     locks: bool
     """Whether it should be locked."""
     runbook: str
+    replaced: int = 0
+    """How many objects the last pass found overwritten or damaged."""
+    audited: datetime | None = None
+    problems: int = 0
+    """What the last audit found."""
+    audit: str = ""
+    """Its run."""
 
 
 def mirrors_of(
@@ -51,6 +58,8 @@ def mirrors_of(
         for store, repository in _steps(runbook, service):
             ledger = Ledger.model_validate(remembered(f"mirror:{store}:{repository}") or {})
             seen = remembered(f"probe:{store}")
+            looked = remembered(f"looked:{store}:{repository}")
+            look = Looked.model_validate(looked) if looked else None
             known = Known.model_validate(seen) if seen else None
             found[store, repository] = OffSite(
                 store=store,
@@ -62,6 +71,10 @@ def mirrors_of(
                 locked_until=ledger.locked_until,
                 locks=inventory.stores[store].lock is not None,
                 runbook=runbook.runbook,
+                replaced=ledger.replaced,
+                audited=look.at if look else None,
+                problems=look.problems if look else 0,
+                audit=look.run if look else "",
             )
     return tuple(found.values())
 
@@ -82,6 +95,12 @@ def offsite_gaps(service: Service, inventory: Inventory, mirrors: Sequence[OffSi
             yield Gap(f"the copy in {one.store} is {length(one.age)} old", f"drorch run {one.runbook}")
         if one.worse:
             yield Gap(f"{one.store} no longer refuses what it refused: {one.grade}", f"drorch store probe {one.store}")
+        if one.problems:
+            count = f"{one.problems} problem{'s' if one.problems > 1 else ''}"
+            yield Gap(f"the last audit of {one.store} found {count}", f"drorch show {one.audit}")
+        if one.replaced:
+            what = f"{one.replaced} file{'s' if one.replaced > 1 else ''} overwritten or damaged, and mended"
+            yield Gap(f"the last mirror to {one.store} found {what}", f"drorch audit {one.store}")
         lock = inventory.stores[one.store].lock
         if lock is None or one.age is None:
             continue

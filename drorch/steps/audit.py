@@ -80,6 +80,7 @@ class Audit(Step):
             parts=frozenset(parts),
             config=known.config,
             passed=known.began,
+            since=known.seen_until,
             locked=ledger.interval(store.lock) if store.lock else None,
         )
         source, without = _source(tools, name)
@@ -103,9 +104,11 @@ class Audit(Step):
         facts["at"] = now.isoformat()
         facts["seconds"] = round(tools.clock.monotonic() - clocked, 3)
         facts["coverage_percent"] = after.percent(now, self.within or timedelta.max) if parts else 0.0
+        look = ledger.Looked(at=now, problems=seen.problems, run=tools.run.id)
+        ledger.note_look(tools.memory, self.store, name, look)
         if seen.problems:
             return self._failure(name, seen, facts)
-        exceptions = [*without, *(f"unexpected in the copy: {key}" for key in seen.unexpected.keys)]
+        exceptions = [*without, *_unproven(seen), *(f"unexpected in the copy: {key}" for key in seen.unexpected.keys)]
         levels = self._levels(tools, seen, facts)
         evidence = Evidence(facts=facts, levels=levels, exceptions=tuple(exceptions))
         done = Audits(coverage=after, run=tools.run.id, step=tools.step, evidence=evidence)
@@ -163,6 +166,13 @@ class Audit(Step):
             return {}  # the repository itself is out of reach: what the copy holds is said by its own drill
         facts["points"] = newest(tools, [one for one in snapshots if one.id in seen.snapshots])
         return dict.fromkeys(facts["points"], level)
+
+
+def _unproven(seen: Audited) -> tuple[str, ...]:
+    if not seen.unrecorded:
+        return ()
+    what = f"of {seen.unrecorded} objects the store records no checksum that could be compared"
+    return (f"{what}: only reading them back proves them",)
 
 
 class Audits(Frozen):

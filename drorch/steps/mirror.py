@@ -93,6 +93,7 @@ class Mirror(Step):
                 locked_until=until or before.locked_until if store.lock else None,
                 began=began,
                 index=passed.index,
+                replaced=passed.replaced_count,
                 run=tools.run.id,
             )
             ledger.write(tools.memory, self.store, name, after)

@@ -90,4 +90,10 @@ class S3Store(StoreSpec):
         from drorch.stores._s3.create import creation  # noqa: PLC0415 - the same
 
         place = self._place(name)
-        return creation(Bucket(replace(place, credentials=credentials or place.credentials), means))
+        making = creation(Bucket(replace(place, credentials=credentials or place.credentials), means))
+        if credentials is not None:
+            return making
+        owned = (
+            "the writer's own credential makes and owns the bucket, so it may undo this: --credentials names another"
+        )
+        return replace(making, warnings=(owned, *making.warnings))

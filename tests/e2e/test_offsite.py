@@ -50,6 +50,14 @@ def test_a_backup_ends_copied(bucketed: Bucketed) -> None:
     assert second["looked_at"] == second["replaced"] == 0
 
 
+def test_the_deleter_may_be_elsewhere(bucketed: Bucketed) -> None:
+    """A night needs no deleter's credential; only `reclaim` does."""
+    site = bucketed.site
+    (site.folder / "config" / "secrets" / "offsite-deleter").unlink()
+    site.drorch("backup", "shop")
+    assert facts(site, "mirror-offsite")["grade"] == "refuses and locks"
+
+
 def test_what_was_destroyed_is_found_and_mended(bucketed: Bucketed) -> None:
     """An audit names what is missing, altered and unlocked; the next pass mends it from the repository."""
     site, s3 = bucketed.site, bucketed.owner
@@ -67,6 +75,7 @@ def test_what_was_destroyed_is_found_and_mended(bucketed: Bucketed) -> None:
     assert keys[0].removeprefix("vault/") in said.stderr + said.stdout
     assert found["unlocked"] == 1
     assert found["unexpected_keys"] == ["pay.txt"]
+    assert "audit of offsite found 2 problems" in site.drorch("status").stdout
     site.drorch("mirror", "offsite", expect=Exit.EXCEPTIONS)
     mended = facts(site, "mirror-offsite")
     assert (mended["uploaded"], mended["replaced_keys"]) == (2, [keys[1].removeprefix("vault/")])

@@ -291,3 +291,16 @@ def test_the_ledger_is_written_on_success_only(place: Place) -> None:
     place.store.before.append(failing("put", StoreUnreachable("down"), key="nas/snapshots"))
     assert isinstance(place.night(2), Failure)
     assert ledger.read(memory, "offsite", "nas") == before
+
+
+def test_what_strangers_wrote_is_read_whole(place: Place) -> None:
+    """An object that came after the last pass is read, though neither its share is due nor its source is left."""
+    place.good(1)
+    place.world.clock.at += timedelta(hours=1)
+    key = next(iter(place.home.shelf.entries("data/"))).key
+    place.home.shelf.objects.clear()
+    size = len(place.store.objects[f"nas/{key}"][-1].content)
+    _change(place.store, f"nas/{key}", content=b"x" * size, modified=place.world.clock.now())
+    failed = place.night(2, AUDIT.model_copy(update={"within": None}))
+    assert isinstance(failed, Failure)
+    assert failed.facts["altered_keys"] == [key]

@@ -180,7 +180,7 @@ class Bench:
     @property
     def cleaner(self) -> Role:
         """With whose credential objects of probes are removed."""
-        return "deleter" if self.bucket.place.deleter else "writer"
+        return "deleter" if self.bucket.may_delete else "writer"
 
 
 def iso(at: datetime) -> str:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 
-from drorch.core.errors import StoreDenied, StoreError
+from drorch.core.errors import SecretError, StoreDenied, StoreError
 from drorch.core.model import SecretRef
 from drorch.core.secret import Renewing
 from drorch.core.store import Lock, Means
@@ -115,6 +115,17 @@ class Bucket:
     def deleter(self) -> boto.Client | None:
         """The same with the deleter's credential; None where there is none."""
         return self._client("deleter", self._credential("deleter")) if self.place.deleter else None
+
+    @property
+    def may_delete(self) -> bool:
+        """Whether a deleter's credential can be had now; it may well be kept elsewhere until the day it is needed."""
+        if self.place.deleter is None:
+            return False
+        try:
+            self._credential("deleter")
+        except SecretError:
+            return False
+        return True
 
     @property
     def skew(self) -> timedelta:

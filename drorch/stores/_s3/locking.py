@@ -138,12 +138,12 @@ def _deleted(locked: _Locked, *, enforced: bool) -> tuple[bool | None, str]:
     right, it was given on purpose.
     """
     attempts: list[tuple[Role, bool]] = [("writer", False)]
-    attempts += [("deleter", False)] if locked.bench.bucket.place.deleter else []
+    attempts += [("deleter", False)] if locked.bench.bucket.may_delete else []
     attempts += [("writer", True)]
     said, able = [], False
     for role, bypass in attempts:
         tried = locked.bench.delete(_NAME, locked.version, role=role, bypass=bypass)
-        who = f"the {role}{', asking to pass by the lock,' if bypass else ''}"
+        who = f"the {role}{', asking to pass by the lock' if bypass else ''}"
         there = _stands(locked.bench, locked.version)
         if isinstance(there, Tried):
             gone = there.status == 404  # noqa: PLR2004 - HTTP's own number
