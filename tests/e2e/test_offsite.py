@@ -75,7 +75,7 @@ def test_what_was_destroyed_is_found_and_mended(bucketed: Bucketed) -> None:
     assert keys[0].removeprefix("vault/") in said.stderr + said.stdout
     assert found["unlocked"] == 1
     assert found["unexpected_keys"] == ["pay.txt"]
-    assert "audit of offsite found 2 problems" in site.drorch("status").stdout
+    assert "audit of offsite found 3 problems" in site.drorch("status").stdout
     site.drorch("mirror", "offsite", expect=Exit.EXCEPTIONS)
     mended = facts(site, "mirror-offsite")
     assert (mended["uploaded"], mended["replaced_keys"]) == (2, [keys[1].removeprefix("vault/")])
