@@ -14,4 +14,5 @@ pytest_plugins: list[str] = [
     "support.rclone",
     "support.strict.server",
     "support.offsite",
+    "support.disks",
 ]

@@ -4,32 +4,27 @@ A rule is a function that asserts. `test_rule` runs it on drorch as it is; `test
 first, and wants the assertion to fail: a test that nothing can fail proves nothing.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from drorch.core.clock import FakeClock
 from drorch.core.errors import DrorchError, Refused, StoreDenied, StoreError
 from drorch.core.evidence import ProofLevel
-from drorch.core.host import Host
 from drorch.core.model import Json
-from drorch.core.repository import Repository, Snapshot
 from drorch.core.store import Lock, Version
 from drorch.mirror import ledger, names, reclaim, recover, transfer
 from drorch.mirror.names import CONFIG, Kind
 from drorch.mirror.transfer import Known, Passed
-from drorch.sources.files import Files
 from drorch.steps.audit import Audit
-from drorch.steps.backup import Backup
 from drorch.steps.mirror import Mirror
 from drorch.stores.memory import Call, Held, MemoryStore
-from support.mirrors import FOLDER, Home, lacking, offsite, sha
-from support.tools import World, WorldTools
+from support.mirrors import FOLDER, Home, lacking, mirrored_world, offsite, sha
+from support.tools import WorldTools
 
 NOTHING = Known()
 
@@ -202,7 +197,7 @@ def deletes_nothing_before_its_time() -> None:
 
 def holds_one_lease_with_prune(root: Path) -> None:
     """While a mirror runs nobody prunes: both hold the repository's lease."""
-    world, store = _world(root)
+    world, _, store = mirrored_world(root)
     seen: list[bool] = []
 
     def held(call: Call) -> None:
@@ -217,7 +212,7 @@ def holds_one_lease_with_prune(root: Path) -> None:
 
 def extends_every_live_lock(root: Path) -> None:
     """An old pack that serves new snapshots is locked at every moment, as long as it is live."""
-    world, store = _world(root, lock=Lock(days=30))
+    world, _, store = mirrored_world(root, Lock(days=30))
     (old,) = [entry.key for entry in world.shelves["nas"].entries("data/")][:1]
     for run in range(12):
         world.as_run("backup", f"shop-nightly@{run}").evidence(Mirror(kind="mirror", store="offsite"))
@@ -248,7 +243,7 @@ def recovers_whatever_was_done() -> None:
 
 def never_merges_levels(root: Path) -> None:
     """A listing shows no checksum, a checksum shows no bytes: each audit claims what it looked at, and no more."""
-    world, _ = _world(root)
+    world, _, _ = mirrored_world(root)
     world.evidence(Mirror(kind="mirror", store="offsite"))
     depths: dict[str, dict[str, Json]] = {
         "listing": {"recorded": False, "within": None},
@@ -399,9 +394,6 @@ def test_broken(rule: Rule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         _try(rule, tmp_path)
 
 
-# -- a world with a mirror ---------------------------------------------------------------------------------------------
-
-
 class _Memory:
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
@@ -411,29 +403,3 @@ class _Memory:
 
     def put(self, key: str, value: object) -> None:
         self.values[key] = value
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A repository whose only snapshot has the id of a file of the mirror's source."""
-
-    inner: Repository
-    id: str
-
-    def snapshots(self, at: Host, *, tags: Mapping[str, str] | None = None) -> tuple[Snapshot, ...]:
-        return tuple(one.model_copy(update={"id": self.id}) for one in self.inner.snapshots(at, tags=tags))
-
-
-def _world(root: Path, lock: Lock | None = None) -> tuple[World, MemoryStore]:
-    """A service with one backup, its repository's files, and a store."""
-    world = World(root, {"media": Files(kind="files", paths=("~/media",))}, kind="backup")
-    (root / "primary" / "media").mkdir()
-    (root / "primary" / "media" / "a").write_text("a")
-    world.evidence(Backup(kind="backup", source="media"))
-    home = Home(world.clock)
-    named: Any = _Named(world.repositories["nas"], home.back_up())
-    world.repositories["nas"] = named
-    store = offsite(world.clock, lock=lock)
-    world.shelves["nas"] = home.shelf
-    world.stores["offsite"] = store
-    return world, store

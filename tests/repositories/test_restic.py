@@ -198,32 +198,18 @@ def test_a_note_of_the_users_own_is_not_overwritten(vault: Vault, tmp_path: Path
     assert not (tmp_path / "into").exists()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False, capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs root and the right to mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 @pytest.mark.root
-def test_a_full_disk_is_no_restore(vault: Vault, tmp_path: Path, small_disk: Path) -> None:
+def test_a_full_disk_is_no_restore(vault: Vault, tmp_path: Path, megabyte: Path) -> None:
     """Though restic's summary counts all files as restored, the restore fails, names the disk, and can go on later."""
     (tmp_path / "big").write_bytes(os.urandom(2_000_000))
     taken = vault.taken(vault.take(Tree(paths=(str(tmp_path / "big"),))).snapshot)
     with pytest.raises(RepositoryError, match="no space left on device") as caught:
-        vault.repository.restore(vault.here, taken, str(small_disk / "into"), progress=lambda _: None)
+        vault.repository.restore(vault.here, taken, str(megabyte / "into"), progress=lambda _: None)
     assert "free space" in caught.value.hint
-    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
-    done = vault.repository.restore(vault.here, taken, str(small_disk / "into"), progress=lambda _: None)
+    subprocess.run(["mount", "-o", "remount,size=8m", megabyte], check=True)
+    done = vault.repository.restore(vault.here, taken, str(megabyte / "into"), progress=lambda _: None)
     assert done.bytes == 2_000_000
-    assert vault.repository.compare(vault.here, taken, str(small_disk / "into")).differing == ()
+    assert vault.repository.compare(vault.here, taken, str(megabyte / "into")).differing == ()
 
 
 def test_each_act_runs_restic_no_more_than_it_must(

@@ -9,16 +9,13 @@ import pytest
 
 from drorch.core.errors import StoreUnreachable
 from drorch.core.evidence import Evidence, Failure, Outcome, ProofLevel
-from drorch.core.repository import Repository
 from drorch.core.store import Lock
 from drorch.mirror import ledger
 from drorch.mirror.names import Kind
-from drorch.sources.files import Files
 from drorch.steps.audit import Audit
-from drorch.steps.backup import Backup
 from drorch.steps.mirror import Mirror
 from drorch.stores.memory import Call, Held, MemoryStore, failing
-from support.mirrors import Home, lacking, offsite
+from support.mirrors import Home, lacking, mirrored_world
 from support.tools import Cut, World, WorldTools
 
 MIRROR = Mirror(kind="mirror", store="offsite")
@@ -44,41 +41,16 @@ class Place:
         return outcome
 
 
-@dataclass(frozen=True)
-class _Named:
-    """A repository whose only snapshot is the one of the files."""
-
-    inner: Repository
-    id: str
-
-    def snapshots(self, *words: Any, **more: Any) -> Any:  # noqa: ANN401 - as the repository's
-        return tuple(one.model_copy(update={"id": self.id}) for one in self.inner.snapshots(*words, **more))
-
-
-def _place(root: Path, lock: Lock | None = None) -> Place:
-    world = World(root, {"media": Files(kind="files", paths=("~/media",))}, kind="backup")
-    (root / "primary" / "media").mkdir()
-    (root / "primary" / "media" / "a").write_text("a")
-    world.evidence(Backup(kind="backup", source="media"))
-    home = Home(world.clock)
-    named: Any = _Named(world.repositories["nas"], home.back_up())
-    world.repositories["nas"] = named
-    store = offsite(world.clock, lock=lock)
-    world.shelves["nas"] = home.shelf
-    world.stores["offsite"] = store
-    return Place(world, home, store)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     """Without locks."""
-    return _place(tmp_path)
+    return Place(*mirrored_world(tmp_path))
 
 
 @pytest.fixture
 def locked(tmp_path: Path) -> Place:
     """With locks of 30 days."""
-    return _place(tmp_path, Lock(days=30))
+    return Place(*mirrored_world(tmp_path, Lock(days=30)))
 
 
 def test_a_store_that_got_worse_is_an_alarm(place: Place) -> None:

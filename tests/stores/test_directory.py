@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -234,27 +233,13 @@ def test_gone_for_good(folder: Path) -> None:
     assert len(clock.slept) == TRIES - 1
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False, capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs root and the right to mount: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
 @pytest.mark.root
-def test_full_disk(small_disk: Path) -> None:
+def test_full_disk(megabyte: Path) -> None:
     """An empty mounted disk is a store at once; when it is full the error says so, and nothing half is left."""
-    store = at(small_disk)
+    store = at(megabyte)
     store.ready()
     content = os.urandom(2_000_000)
     with pytest.raises(StoreError, match=r"no space is left: \d\.\d MB are free"):
         store.put("nas/a", content, sha256=sha(content))
-    assert [path.name for path in small_disk.rglob("*") if path.is_file()] == [MARKER]
+    assert [path.name for path in megabyte.rglob("*") if path.is_file()] == [MARKER]
     store.put("nas/b", b"x", sha256=sha(b"x"))

@@ -6,12 +6,20 @@ is about; `test_interleavings` has restic itself judge.
 
 import hashlib
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from drorch.core.clock import FakeClock
+from drorch.core.host import Host
+from drorch.core.repository import Repository, Snapshot
 from drorch.core.store import Lock
 from drorch.mirror.names import Kind, file_at
+from drorch.sources.files import Files
+from drorch.steps.backup import Backup
 from drorch.stores.memory import MemoryStore
+from support.tools import World
 
 FOLDER = "nas/"
 
@@ -97,3 +105,29 @@ def lacking(store: MemoryStore, folder: str = FOLDER) -> list[str]:
 def offsite(clock: FakeClock, *, lock: Lock | None = None, careless: bool = False) -> MemoryStore:
     """A store for the copy."""
     return MemoryStore("offsite", clock=clock, lock=lock, careless=careless)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A repository whose only snapshot has the id of a file of the mirror's source."""
+
+    inner: Repository
+    id: str
+
+    def snapshots(self, at: Host, *, tags: Mapping[str, str] | None = None) -> tuple[Snapshot, ...]:
+        return tuple(one.model_copy(update={"id": self.id}) for one in self.inner.snapshots(at, tags=tags))
+
+
+def mirrored_world(root: Path, lock: Lock | None = None) -> tuple[World, Home, MemoryStore]:
+    """A service with one backup, the files of its repository, and a store for their copy."""
+    world = World(root, {"media": Files(kind="files", paths=("~/media",))}, kind="backup")
+    (root / "primary" / "media").mkdir()
+    (root / "primary" / "media" / "a").write_text("a")
+    world.evidence(Backup(kind="backup", source="media"))
+    home = Home(world.clock)
+    named: Any = _Named(world.repositories["nas"], home.back_up())
+    world.repositories["nas"] = named
+    store = offsite(world.clock, lock=lock)
+    world.shelves["nas"] = home.shelf
+    world.stores["offsite"] = store
+    return world, home, store
