@@ -17,7 +17,7 @@ from drorch.core.errors import (
     WrongPassword,
 )
 from drorch.core.host import Command, Completed, Ended
-from drorch.repositories.restic import parse
+from drorch.repositories.restic import endings, parse
 from drorch.repositories.restic.argv import Version
 from support.recorded import DATA, recorded
 
@@ -38,7 +38,7 @@ ENDS = [
 @pytest.mark.parametrize(("name", "kind", "words", "retryable"), ENDS, ids=[end[0] for end in ENDS])
 def test_each_exit_code_is_its_own_error(name: str, kind: type[DrorchError], words: str, retryable: bool) -> None:  # noqa: FBT001 - a column
     """An end other than success says what it was, in restic's own closing words, and whether a retry can help."""
-    error = parse.failure(recorded(name), "listing", "nas")
+    error = endings.failure(recorded(name), "listing", "nas")
     assert type(error) is kind
     assert words in error.message
     assert error.message.startswith("listing: ")
@@ -49,15 +49,15 @@ def test_each_exit_code_is_its_own_error(name: str, kind: type[DrorchError], wor
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 13, 77, 127, 137, 255])
 def test_an_unknown_exit_code_is_a_failure(code: int) -> None:
     """A code that nobody knows is named, never taken for a success."""
-    error = parse.failure(Completed(Command(("restic",)), Ended.EXITED, code), "x", "nas")
+    error = endings.failure(Completed(Command(("restic",)), Ended.EXITED, code), "x", "nas")
     assert f"exit code {code}" in error.message
 
 
 def test_a_broken_connection_leaves_the_outcome_unknown() -> None:
     """Neither a broken connection nor a passed limit is read as restic's own answer."""
     lost = Completed(Command(("restic",)), Ended.UNKNOWN, None)
-    assert isinstance(parse.failure(lost, "x", "nas"), Unreachable)
-    late = parse.failure(replace(lost, ended=Ended.TIMED_OUT, seconds=9.0), "x", "nas")
+    assert isinstance(endings.failure(lost, "x", "nas"), Unreachable)
+    late = endings.failure(replace(lost, ended=Ended.TIMED_OUT, seconds=9.0), "x", "nas")
     assert "not finished after 9 s" in late.message
     assert late.retryable
 
@@ -76,7 +76,7 @@ def test_a_storage_that_is_away_is_worth_a_retry(text: str, retryable: bool) -> 
     """Only what passes by itself is tried again."""
     line = json.dumps({"message_type": "exit_error", "code": 1, "message": text}).encode()
     end = Completed(Command(("restic",)), Ended.EXITED, 1, stderr=line)
-    assert parse.failure(end, "x", "nas").retryable is retryable
+    assert endings.failure(end, "x", "nas").retryable is retryable
 
 
 def test_every_recording_is_read_line_by_line() -> None:
@@ -114,13 +114,13 @@ def test_a_backup_names_its_snapshot_and_sizes() -> None:
 )
 def test_an_incomplete_backup_lists_what_it_left_out(name: str, lines: tuple[str, ...]) -> None:
     """Each thing that could not be read is told once, restic's closing sentence left out."""
-    assert parse.complaints(recorded(name).stderr) == lines
+    assert endings.complaints(recorded(name).stderr) == lines
 
 
 def test_complaints_are_bounded_and_printable() -> None:
     """However much restic complains, and in whatever bytes, 100 short printable lines are kept."""
     noise = b"".join(b"\x1b[31m%d \xff %s\n" % (n, b"x" * 3000) for n in range(5000))
-    found = parse.complaints(noise)
+    found = endings.complaints(noise)
     assert len(found) == 100
     assert all(len(line) <= 500 and line.isprintable() for line in found)
 
@@ -136,7 +136,7 @@ def test_complaints_are_bounded_and_printable() -> None:
 )
 def test_a_stream_failure_is_told_from_restics_own(name: str, failed: str, said: str) -> None:
     """How the dump's command ended and what it wrote are found between restic's own lines."""
-    assert parse.stream_failure(recorded(name).stderr) == parse.StreamFailure(failed, said)
+    assert endings.stream_failure(recorded(name).stderr) == endings.StreamFailure(failed, said)
 
 
 def test_snapshots_are_listed_oldest_first_without_empty_ones() -> None:
@@ -188,12 +188,12 @@ def test_versions_are_read(answer: bytes, version: Version | None) -> None:
 def test_check_is_believed_only_when_it_says_so() -> None:
     """An exit code of 0 is not enough: restic must have said that it found no errors."""
     now = Version(0, 19, 1)
-    assert parse.sound(recorded("check").stdout, now)
-    assert parse.sound(recorded("check-read").stdout, now)
-    assert not parse.sound(b"", now)
-    assert not parse.sound(recorded("check-missing").stdout, now)
-    assert parse.sound(b"load indexes\nno errors were found\n", Version(0, 17, 1))
-    assert not parse.sound(b"load indexes\n", Version(0, 17, 1))
+    assert endings.sound(recorded("check").stdout, now)
+    assert endings.sound(recorded("check-read").stdout, now)
+    assert not endings.sound(b"", now)
+    assert not endings.sound(recorded("check-missing").stdout, now)
+    assert endings.sound(b"load indexes\nno errors were found\n", Version(0, 17, 1))
+    assert not endings.sound(b"load indexes\n", Version(0, 17, 1))
 
 
 @pytest.mark.parametrize(
@@ -205,19 +205,19 @@ def test_check_is_believed_only_when_it_says_so() -> None:
 )
 def test_damage_is_named(name: str, words: str) -> None:
     """The damaged pack comes first."""
-    assert parse.damage(recorded(name))[0] == words
+    assert endings.damage(recorded(name))[0] == words
 
 
 def test_what_is_no_damage_is_not_called_so() -> None:
     """A lock, a wrong password or a storage that went away during a check is told apart from damage."""
-    assert parse.damage(recorded("locked")) == ()
-    assert parse.damage(recorded("wrong-password")) == ()
+    assert endings.damage(recorded("locked")) == ()
+    assert endings.damage(recorded("wrong-password")) == ()
     lines = (
         {"message_type": "error", "message": "Load(<data/00>) failed: dial tcp: connect: connection refused"},
         {"message_type": "exit_error", "code": 1, "message": "Fatal: repository contains errors"},
     )
     away = "\n".join(map(json.dumps, lines)).encode()
-    assert parse.damage(replace(recorded("check-missing"), stderr=away)) == ()
+    assert endings.damage(replace(recorded("check-missing"), stderr=away)) == ()
 
 
 def test_freed_bytes_are_read_from_the_text() -> None:
@@ -235,7 +235,7 @@ def test_huge_lines_and_mixed_text_are_read() -> None:
     deep = b'{"message_type":' * 200_000
     assert isinstance(parse.read_line(deep), parse.Text)
     end = Completed(Command(("restic",)), Ended.EXITED, 1, stderr=big[:-10])
-    assert len(parse.failure(end, "x", "nas").message) < 2200
+    assert len(endings.failure(end, "x", "nas").message) < 2200
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: b'{"message_type":"status"' + tail))
@@ -243,9 +243,9 @@ def test_no_line_is_too_strange(line: bytes) -> None:
     """Whatever bytes come, reading them raises nothing."""
     for piece in line.splitlines():
         parse.read_line(piece)
-    parse.complaints(line)
-    parse.reason(line)
-    parse.stream_failure(line)
+    endings.complaints(line)
+    endings.reason(line)
+    endings.stream_failure(line)
 
 
 @given(
@@ -274,6 +274,6 @@ def test_a_trace_is_no_reason() -> None:
         b"runtime.goexit\n"
         b"\truntime/asm_amd64.s:1771\n"
     )
-    assert parse.reason(stderr) == (
+    assert endings.reason(stderr) == (
         "Save(<data/d38e>) failed: no space left on device; write /srv/data/d3: no space left on device"
     )

@@ -12,7 +12,7 @@ from drorch.core.host import Command, Completed, Host, HostSpec, LineSink
 from drorch.core.repository import RepositorySpec
 from drorch.core.secret import Secret, Secrets
 from drorch.core.store import Reading
-from drorch.repositories.restic import argv, binary, pair, parse
+from drorch.repositories.restic import argv, binary, endings, pair
 from drorch.repositories.restic.argv import Common
 from drorch.repositories.restic.mirrored import Caches, stored
 from drorch.repositories.restic.serve import Server, storage
@@ -136,7 +136,7 @@ class Reach:
         build: Build,
         what: str,
         *,
-        good: tuple[int, ...] = (parse.OK,),
+        good: tuple[int, ...] = (endings.OK,),
         on_line: LineSink | None = None,
         extra: Mapping[str, str | Secret] | None = None,
         source: "Reach | None" = None,
@@ -163,10 +163,10 @@ class Reach:
                 return at.run(Command(words, env=env, output_limit=DOCUMENT_LIMIT), on_line=on_line)
 
             end = run(build(common))
-            if parse.without_cache(end):
+            if endings.without_cache(end):
                 common = replace(common, further=(*common.further, "--no-cache"))
                 end = run(build(common))
-            if end.exit_code == parse.LOCKED and not self.reading:
+            if end.exit_code == endings.LOCKED and not self.reading:
                 at.run(Command(argv.unlock(common), env=env))
                 if source is not None:
                     source.clear(at)
@@ -185,7 +185,7 @@ class Reach:
 
     def failure(self, end: Completed, what: str, source: "Reach | None" = None) -> DrorchError:
         """The error that an end other than success means."""
-        error = parse.failure(end, what, f"{self.shown} or {source.shown}" if source else self.shown)
+        error = endings.failure(end, what, f"{self.shown} or {source.shown}" if source else self.shown)
         if self.reading and isinstance(error, RepositoryMissing):
             hint = "an unmounted disk looks just the same: mount it; or mirror to it first"
             return RepositoryMissing(f"{what}: there is no mirror at {self.shown}", hint=hint)

@@ -26,7 +26,7 @@ from drorch.core.repository import (
 from drorch.core.secret import Secret, Secrets
 from drorch.core.source import Part, Stream, Tree
 from drorch.core.store import Reading
-from drorch.repositories.restic import argv, compare, copying, parse
+from drorch.repositories.restic import argv, compare, copying, endings, parse
 from drorch.repositories.restic.reach import Reach
 
 LOCK_WAIT = "3m"
@@ -130,17 +130,17 @@ class ResticRepository:
         )
         if isinstance(part, Stream):
             return self._streamed(at, part, end, summary, what)
-        if end.exit_code not in {parse.OK, parse.INCOMPLETE}:
+        if end.exit_code not in {endings.OK, endings.INCOMPLETE}:
             raise self._reach.failure(end, what)
         if not summary:
-            raise RepositoryError(f"{what}: restic ended without naming its snapshot: {parse.reason(end.stderr)}")
+            raise RepositoryError(f"{what}: restic ended without naming its snapshot: {endings.reason(end.stderr)}")
         return parse.backed_up(summary[-1].fields, _unreadable(end))
 
     def _streamed(self, at: Host, part: Stream, end: Completed, summary: list[parse.Summary], what: str) -> BackedUp:
         facts = parse.backed_up(summary[-1].fields) if summary else None
-        if end.exit_code == parse.OK and facts is not None and facts.bytes_processed > 0:
+        if end.exit_code == endings.OK and facts is not None and facts.bytes_processed > 0:
             return facts
-        why = parse.stream_failure(end.stderr)
+        why = endings.stream_failure(end.stderr)
         if facts is not None:
             # restic 0.19 keeps a snapshot without the file when the command gives nothing and succeeds.
             left = self._take_back(at, facts.snapshot)
@@ -195,7 +195,7 @@ class ResticRepository:
             at,
             lambda common: argv.backup(common, part, host=at.name, tags=tags.words(), time=time, dry_run=True),
             what,
-            good=(parse.OK, parse.INCOMPLETE),
+            good=(endings.OK, endings.INCOMPLETE),
             on_line=lambda _: None,
         )
         return _unreadable(end)
@@ -268,15 +268,15 @@ class ResticRepository:
         """Check the structure and, with ``(n, t)``, read the n-th of t equal parts of the packs."""
         what = f"check of {self._name}"
         end = self._reach.execute(at, lambda common: argv.check(common, subset), what, good=tuple(range(256)))
-        damage = parse.damage(end) if end.exit_code == 1 else ()
+        damage = endings.damage(end) if end.exit_code == 1 else ()
         if damage:
             raise RepositoryError(
                 f"{what}: the repository is damaged: {'; '.join(damage[:3])}",
-                hint=parse.RESCUE,
+                hint=endings.RESCUE,
             )
-        if end.exit_code != parse.OK:
+        if end.exit_code != endings.OK:
             raise self._reach.failure(end, what)
-        if not parse.sound(end.stdout, self._reach.site(at).restic.version):
+        if not endings.sound(end.stdout, self._reach.site(at).restic.version):
             raise RepositoryError(f"{what}: restic ended without saying that it found no errors")
         return CheckReport(subset=f"{subset[0]}/{subset[1]}" if subset else "structure", seconds=round(end.seconds, 3))
 
@@ -335,8 +335,8 @@ def _watch(progress: ProgressSink, text: str, summary: list[parse.Summary]) -> "
 
 
 def _unreadable(end: Completed) -> tuple[str, ...]:
-    found = parse.complaints(end.stderr)
-    if end.exit_code == parse.INCOMPLETE:
+    found = endings.complaints(end.stderr)
+    if end.exit_code == endings.INCOMPLETE:
         return found or ("restic could not read everything and does not say what",)
     # Before 0.19 a missing path was no reason for another exit code.
     return tuple(line for line in found if line.endswith(_SKIPPED))
