@@ -14,12 +14,12 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from drorch.core.errors import AlreadyThere, ObjectMissing, Refused, StoreError
+from drorch.core.errors import ObjectMissing, StoreError
 from drorch.core.store import Entry, Recorded, Shelf, Store
+from drorch.mirror import belonging
 from drorch.mirror.lanes import Lanes, lanes
 from drorch.mirror.names import (
     CONFIG,
-    CONFIG_LIMIT,
     FILE_LIMIT,
     LISTED,
     UPLOADED,
@@ -129,8 +129,8 @@ def transfer(
         Refused: the source or the copy is another repository than the one that belongs there.
         StoreError: the copy is behind, but whatever it holds is whole: it can be done again.
     """
-    config = _config(source)
-    _same_repository(digest(config), known, target, folder)
+    config = belonging.config_of(source)
+    belonging.agree(digest(config), known.config, target, folder)
     for number in range(1, ROUNDS + 1):
         one = _Pass(source, target, folder, known, extend_until, check, show, Passed(digest(config)), known.seen_until)
         with suppress(_Vanished):
@@ -147,42 +147,6 @@ def transfer(
 def summary(files: Iterable[File]) -> str:
     """One digest for a set of names, in whatever order they come."""
     return digest("\n".join(sorted(file.id for file in files)).encode())
-
-
-def _config(source: Shelf) -> bytes:
-    try:
-        config = source.read(CONFIG, limit=CONFIG_LIMIT)
-    except ObjectMissing as error:
-        raise StoreError(
-            f"{source.shown} holds no restic repository: there is no config",
-            hint="is a disk not mounted? nothing was copied",
-        ) from error
-    if not config:
-        raise StoreError(f"the config of {source.shown} is empty", hint="the repository is damaged; nothing was copied")
-    return config
-
-
-def _same_repository(own: str, known: Known, target: Store, folder: str) -> None:
-    if known.config and known.config != own:
-        raise Refused(
-            f"the repository is another one than was mirrored to {target.name} until now: its config is "
-            f"{own[:16]}…, it was {known.config[:16]}…",
-            hint="was it made anew? name it otherwise in the inventory, so that it gets a folder of its own",
-        )
-    try:
-        there = digest(target.read(folder + CONFIG, limit=CONFIG_LIMIT))
-    except ObjectMissing:
-        return
-    if own not in (there, known.config):
-        raise Refused(
-            f"another repository is in {folder} of {target.shown}: its config is {there[:16]}…, ours {own[:16]}…",
-            hint="give the store another prefix, or name the repository otherwise in the inventory",
-        )
-    if there != own:
-        raise Refused(
-            f"somebody overwrote the config of the copy in {folder} of {target.shown}",
-            hint=f"treat it as an attack: drorch recover {target.name} --to FOLDER reads what was there before",
-        )
 
 
 @dataclass(slots=True)
@@ -404,25 +368,12 @@ class _Pass:
         passed, key = self.passed, self.folder + CONFIG
         passed.objects += 1
         passed.bytes += len(config)
-        try:
-            there = self.target.read(key, limit=CONFIG_LIMIT)
-        except ObjectMissing:
-            there = b""
-        fresh = not there
-        if fresh:
-            with suppress(AlreadyThere):
-                receipt = self.target.put(key, config, sha256=passed.config, absent=True)
-                passed.uploaded += 1
-                passed.uploaded_bytes += len(config)
-                self.latest = max(self.latest or receipt.at, receipt.at)
-            # Not every store heeds the condition: what is there now decides.
-            there = self.target.read(key, limit=CONFIG_LIMIT)
-        if digest(there) != passed.config:
-            raise Refused(
-                f"another repository came into {self.folder} of {self.target.shown} meanwhile",
-                hint="two machines mirror different repositories of one name: rename one of them",
-            )
-        if self.extend_until is not None and not fresh:
+        receipt = belonging.claim(self.target, self.folder, config)
+        if receipt is not None:
+            passed.uploaded += 1
+            passed.uploaded_bytes += len(config)
+            self.latest = max(self.latest or receipt.at, receipt.at)
+        elif self.extend_until is not None:
             self.target.extend(key, until=self.extend_until)
             passed.extended += 1
 

@@ -17,7 +17,7 @@ from drorch.core.errors import DrorchError, Refused, StoreDenied, StoreError
 from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
 from drorch.core.store import Lock, Version
-from drorch.mirror import ledger, names, reclaim, recover, transfer
+from drorch.mirror import belonging, ledger, names, reclaim, recover, transfer
 from drorch.mirror.names import CONFIG, Kind
 from drorch.mirror.transfer import Known, Passed
 from drorch.steps.audit import Audit
@@ -298,7 +298,7 @@ def _unread(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_identity(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transfer, "_same_repository", lambda *_: None)
+    patch.setattr(belonging, "agree", lambda *_: None)
     patch.setattr(transfer._Pass, "_put_config", lambda *_: None)
 
 
