@@ -55,8 +55,8 @@ def agree(own: str, pinned: str, target: Store, folder: str) -> None:
     if there != own:
         raise Refused(
             f"somebody overwrote the config of the copy in {folder} of {target.shown}",
-            hint=f"treat it as an attack: drorch recover {target.name} --to FOLDER reads what was there before. When all "
-            "is well again, remove the newest version of that file with the deleter's credential, and mirror again",
+            hint=f"treat it as an attack: drorch recover {target.name} --to FOLDER reads what was there before. "
+            "When all is well, remove the newest version of that file with the deleter's credential, and mirror again",
         )
 
 
