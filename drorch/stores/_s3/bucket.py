@@ -15,14 +15,10 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.httpsession import get_cert_path
-
 from drorch.core.errors import SecretError, StoreDenied, StoreError
 from drorch.core.model import SecretRef
 from drorch.core.secret import Renewing
 from drorch.core.store import Lock, Means
-from drorch.stores._s3 import client as boto
 from drorch.stores._s3.bandwidth import Allowance
 from drorch.stores._s3.credentials import Keys, parse
 from drorch.stores._s3.gate import Call, Gate
@@ -33,6 +29,9 @@ from drorch.stores._s3.trouble import Refusal, Scene, Verdict, broken, judged, n
 from drorch.stores._s3.wire import Answer, Request, Timeouts, TooLarge, Wire
 
 T = TypeVar("T")
+
+Client = Any
+"""boto3's, which has no types."""
 
 _REDIRECT = HTTPStatus.MULTIPLE_CHOICES
 _PATIENCE = Patience()
@@ -83,7 +82,7 @@ class Bucket:
         self._lock = threading.Lock()
         self._wire: Wire | None = None
         self._keys: dict[Role, Keys] = {}
-        self._clients: dict[Role, tuple[Keys, boto.Client]] = {}
+        self._clients: dict[Role, tuple[Keys, Client]] = {}
         self._ahead = timedelta()
 
     @property
@@ -107,12 +106,12 @@ class Bucket:
         return self.place.lock
 
     @property
-    def client(self) -> boto.Client:
+    def client(self) -> Client:
         """boto3's, with the writer's credential: untranslated errors, no gate, no second try; better `raw`."""
         return self._client("writer", self._credential("writer"))
 
     @property
-    def deleter(self) -> boto.Client | None:
+    def deleter(self) -> Client | None:
         """The same with the deleter's credential; None where there is none."""
         return self._client("deleter", self._credential("deleter")) if self.place.deleter else None
 
@@ -167,23 +166,28 @@ class Bucket:
 
         return self._persist(attempt, patience, role)
 
-    def ask(self, operation: str, *, role: Role = "writer", patience: Patience | None = None, **words: Any) -> Tried:  # noqa: ANN401 - as boto3 takes them
-        """As `call`, but a refusal is a result; what passes is tried again.
+    def setting(self, name: str, patience: Patience | None = None) -> Tried:
+        """What is set for the bucket under a word of S3's, such as ``versioning``: texts by the names of elements.
+
+        Without boto3, which takes a third of a second to load: every pass asks for some. A refusal is a result; what
+        passes is tried again.
 
         Raises:
-            StoreError: there was no answer, or the store went on failing.
+            StoreError: there was no answer, or none of S3's, or the store went on failing.
         """
+        doing = f"look at its {name}"
 
-        def attempt(_tried: int) -> Tried:
-            tried = self._boto(operation, role, words)
-            if not isinstance(tried, Refusal):
-                return Tried(HTTPStatus.OK, output=tried)
-            verdict = self._verdict(tried, operation.replace("_", " "), role)
-            if verdict.again or verdict.stale:
-                raise Failed(verdict)
-            return Tried(tried.status, tried.code, tried.message)
+        def final(refusal: Refusal) -> bool:
+            verdict = self._verdict(refusal, doing, "writer")
+            return not (verdict.again or verdict.stale)
 
-        return self._persist(attempt, patience, role)
+        answer = self.send(Request("GET", query=((name, ""),)), doing, expected=final, patience=patience)
+        if answer.refusal is not None:
+            return Tried(answer.refusal.status, answer.refusal.code, answer.refusal.message)
+        try:
+            return Tried(answer.status, output=_texts(answer.body))
+        except ET.ParseError as error:
+            raise no_s3(self.scene(doing), Refusal(answer.status, headers=answer.headers)) from error
 
     def raw(self, operation: str, *, role: Role = "writer", **words: Any) -> Tried:  # noqa: ANN401 - as boto3 takes them
         """A single try; a refusal is a result, `Tried.passing` among them.
@@ -238,11 +242,11 @@ class Bucket:
 
     def versioning(self, patience: Patience | None = None) -> str:
         """``Enabled``, ``Suspended``, or empty for a bucket or a store without versions."""
-        tried = self.ask("get_bucket_versioning", patience=patience)
+        tried = self.setting("versioning", patience)
         if tried.status == HTTPStatus.NOT_IMPLEMENTED or tried.code in {"NotImplemented", "MethodNotAllowed"}:
             return ""
         if not tried.done:
-            raise self.refused(Refusal(tried.status, tried.code, tried.message), "get bucket versioning")
+            raise self.refused(Refusal(tried.status, tried.code, tried.message), "look at its versioning")
         return str(tried.output.get("Status", ""))
 
     def refused(self, refusal: Refusal, doing: str, role: Role = "writer") -> StoreError:
@@ -295,6 +299,8 @@ class Bucket:
         return answer, refusal
 
     def _boto(self, operation: str, role: Role, words: Mapping[str, Any]) -> Mapping[str, Any] | Refusal:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - most passes need no boto3
+
         client = self._client(role, self._credential(role))
         with self._gate.call() as call:
             try:
@@ -357,7 +363,9 @@ class Bucket:
                 self._keys[role] = parse(secrets.renew(self._ref(role)))
             return self._keys.get(role) != used
 
-    def _client(self, role: Role, keys: Keys) -> boto.Client:
+    def _client(self, role: Role, keys: Keys) -> Client:
+        from drorch.stores._s3 import client as boto  # noqa: PLC0415 - most passes need no boto3
+
         with self._lock:
             kept = self._clients.get(role)
             if kept is None or kept[0] != keys:
@@ -377,6 +385,8 @@ class Bucket:
     def _trusted(self) -> ssl.SSLContext | None:
         if not self.place.endpoint.startswith("https:"):
             return None
+        from botocore.httpsession import get_cert_path  # noqa: PLC0415 - knows where the public ones are
+
         file = self.place.certificate
         try:
             return ssl.create_default_context(cafile=file or get_cert_path(verify=True))
@@ -403,8 +413,13 @@ _FIRST_WORDS = 1024
 def _error(body: bytes) -> tuple[str, str]:
     """Code and message of an error document; empty where it is none."""
     try:
-        root = ET.fromstring(body)  # noqa: S314 - expat expands no external entity, and bounds what it expands
+        texts = _texts(body)
     except ET.ParseError:
         return "", ""
-    texts = {element.tag.rpartition("}")[2]: element.text or "" for element in root.iter()}
-    return (texts.get("Code", ""), texts.get("Message", "")) if root.tag.rpartition("}")[2] == "Error" else ("", "")
+    return (texts.get("Code", ""), texts.get("Message", "")) if next(iter(texts)) == "Error" else ("", "")
+
+
+def _texts(document: bytes) -> dict[str, str]:
+    """The texts of all elements by their names, the root first."""
+    root = ET.fromstring(document)  # noqa: S314 - expat expands no external entity, and bounds what it expands
+    return {element.tag.rpartition("}")[2]: element.text or "" for element in root.iter()}

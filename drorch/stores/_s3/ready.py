@@ -36,8 +36,8 @@ def check(bucket: Bucket) -> str:
 
 
 def _check_lock(bucket: Bucket, versioning: str) -> None:
-    tried = bucket.ask("get_object_lock_configuration", patience=BRIEF)
-    enabled = tried.output.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") == "Enabled"
+    tried = bucket.setting("object-lock", BRIEF)
+    enabled = tried.output.get("ObjectLockEnabled") == "Enabled"
     if tried.done and enabled:
         if versioning != "Enabled":
             raise StoreError(
