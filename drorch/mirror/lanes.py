@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-MEMORY: Final = 48 << 20
-"""Bytes of content that lanes may hold together; one larger file is still taken, alone."""
+MEMORY: Final = 56 << 20
+"""Bytes of content that lanes may hold together: three of restic's usual packs, which have a little more than 16 MiB.
+One larger file is still taken, alone."""
 
 _TICK = 0.2
 
