@@ -34,7 +34,7 @@ check: setup  ## Format, lint, types and layers, side by side
 	@$(MAKE) -s -k -j 4 --output-sync=target checked-format checked-lint checked-types checked-layers
 
 .PHONY: bench
-bench: setup tools  ## Measure drorch against bare restic and others; prints ratios, judges nothing
+bench: setup tools packages  ## Measure drorch against bare restic and others; prints ratios, judges nothing
 	@PYTHONPATH=tests $(python) -m benchmarks $(ARGS)
 
 .PHONY: lab

@@ -7,11 +7,17 @@ import pytest
 
 from benchmarks.measure import Costs, Figure, alternate, document, table
 from benchmarks.registry import BENCHMARKS
+from support.ceph_daemons import missing
+
+OFFSITE = {"mirror", "many", "audit"}
+"""Those that want a Ceph."""
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_measures(name: str, tmp_path: Path) -> None:
     """Every benchmark gives figures of both sides."""
+    if name in OFFSITE and missing():
+        pytest.skip(missing())
     figures = list(BENCHMARKS[name](tmp_path, quick=True))
     assert figures
     assert all(min(figure.value.each + figure.beside.each) > 0 for figure in figures)
