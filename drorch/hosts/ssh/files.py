@@ -241,6 +241,9 @@ class SshFiles:
             session.begin()
         except (EOFError, OSError, Stalled) as error:
             session.close()
+            if _dies(connection):
+                self._give_up(connection)
+                raise Lost("it ended when SFTP began") from error
             why = printable(str(error)) or "it ended at once"
             raise HostError(
                 f"{self._name}: no SFTP: {why}", hint="is the account locked into a folder that is not there?"
@@ -274,3 +277,14 @@ class SshFiles:
                 self._connection = None
             self._idle = [idle for idle in self._idle if idle[0] is not connection]
         connection.close()
+
+
+def _dies(connection: Connection) -> bool:
+    """Whether a channel's end was the connection's: that is noticed a moment later."""
+    until = time.monotonic() + _LAST_WORDS
+    while connection.alive and time.monotonic() < until:
+        time.sleep(0.02)
+    return not connection.alive
+
+
+_LAST_WORDS = 1.0
