@@ -95,13 +95,12 @@ def test_a_drill_from_the_bucket_needs_no_repository(bucketed: Bucketed) -> None
 def test_deletion_is_asked_for_twice(bucketed: Bucketed) -> None:
     """`reclaim` notes, waits for the grace period, shows, and removes only with the deleter's credential."""
     site = bucketed.site
-    site.drorch("backup", "shop")
-    for _ in range(4):
+    for _ in range(2):
         site.drorch("backup", "shop")
     runbook(site, "thin", "  - {kind: retain, keep: {last: 1}, guard: false}\n  - {kind: mirror, store: offsite}\n")
     site.drorch("run", "thin")
     noted = site.json("reclaim", "offsite", "--grace", "1d")
-    assert noted["gone"]["snapshots"] == 10
+    assert noted["gone"]["snapshots"] == 4
     assert site.drorch("reclaim", "offsite", "--yes=offsite", expect=Exit.REFUSED).stderr.count("grace period")
     journal = Journal(site.state / "journal.sqlite")
     key = "gone:offsite:vault"
