@@ -12,6 +12,8 @@ from drorch.core.errors import DrorchError
 from drorch.core.exits import Exit
 from drorch.engine.plan import make_plan
 
+_WRITTEN = "write it as 2026-10-01T14:30:00Z"
+
 
 @click.command("recover")
 @click.argument("store")
@@ -29,20 +31,25 @@ def command(
     """
     drorch = app()
     inventory, runbooks = drorch.documents.inventory, drorch.documents.runbooks
-    moment = _moment(as_of) if as_of else None
+    to = folder.expanduser().absolute()
+    if to == Path(to.anchor):
+        raise DrorchError(
+            f"--to: {to} is no fresh folder", hint="name one that is not there yet, with room for all of it"
+        )
+    moment = None if as_of is None else _moment(as_of)
     runbook = offsite_runbook(
         inventory,
         runbooks,
         "recover",
         store,
         repository,
-        to=str(folder.expanduser().absolute()),
+        to=str(to),
         as_of=moment.isoformat() if moment else None,
         config_sha256=config_sha256,
     )
     code = start(drorch, make_plan(inventory, runbook), as_json=as_json)
     if code in {Exit.OK, Exit.EXCEPTIONS} and not as_json:
-        click.echo(f"the repository is in {folder}. To restore from it, let url: of the inventory name that folder")
+        click.echo(f"the repository is in {to}. To restore from it, let url: of the inventory name that folder")
     return code
 
 
@@ -50,7 +57,10 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise DrorchError(f"--as-of: {text} is no time", hint="write it as 2026-10-01T14:30:00Z") from None
+        raise DrorchError(f"--as-of: {text or 'nothing'} is no time", hint=_WRITTEN) from None
     if moment.tzinfo is None:
         raise DrorchError("--as-of: the time needs a zone", hint=f"as in {text}Z for UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise DrorchError(f"--as-of: {text} is no time", hint=_WRITTEN) from None

@@ -302,11 +302,15 @@ class Creation:
     """Do it; safe to repeat. Raises a `StoreError`."""
 
 
+_FOLDER = r"\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*"
+"""A folder's name; neither ``.`` nor ``..``, which would lead out of the store."""
+
+
 class StoreSpec(Frozen, ABC):
     """A store as the inventory declares it: a kind is a frozen model, its fields are what the user writes."""
 
     kind: str
-    prefix: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)?$")] = ""
+    prefix: Annotated[str, StringConstraints(pattern=rf"^({_FOLDER}(/{_FOLDER})*)?$")] = ""
     """A folder within, so that several sites can share a store; none unless said."""
     domain: Domain = Domain()
     """What it could fail together with."""

@@ -60,7 +60,8 @@ class Audited:
     altered: Finding = field(default_factory=Finding)
     """Of another size, another recorded checksum or other bytes, or encrypted with a key that only its writer knows."""
     unexpected: Finding = field(default_factory=Finding)
-    """Below the copy's folder, but no file of a repository."""
+    """Below the copy's folder, but no file of a repository; or one that the repository does not have, although it came
+    after the last pass."""
     unlocked: Finding = field(default_factory=Finding)
     """Not locked although it should be."""
     expiring: Finding = field(default_factory=Finding)
@@ -206,6 +207,16 @@ class _Audit:
             open_lanes.do(partial(self._ask, file, live=live))
         if reread:
             open_lanes.do(partial(self._hash, file), weight=copy.size)
+        if strange and not live and self.source is not None:
+            open_lanes.do(partial(self._judge_stranger, self.source, file), weight=copy.size)
+
+    def _judge_stranger(self, source: Shelf, file: File) -> None:
+        """Somebody else than drorch wrote it, unless a backup and a pass went on since the source was listed."""
+        try:
+            source.read(file.key, limit=FILE_LIMIT)
+        except ObjectMissing:
+            with self.lock:
+                self.seen.unexpected.add(file.key)
 
     def _ask(self, file: File, *, live: bool) -> None:
         try:

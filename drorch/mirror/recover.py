@@ -4,6 +4,7 @@ Who has the writer's credential can overwrite everything and lay delete markers 
 that has the same SHA-256. So for each name the version whose hash equals it is the right one, whatever came later.
 """
 
+import heapq
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Final
 
 from drorch.core.errors import ObjectMissing, Refused, StoreError
 from drorch.core.store import Store, Version
+from drorch.mirror.keys import KEY_LIMIT, is_key
 from drorch.mirror.lanes import Lanes, lanes
 from drorch.mirror.names import CONFIG, CONFIG_LIMIT, FILE_LIMIT, UPLOADED, File, Kind, digest, file_at
 from drorch.mirror.transfer import Step
@@ -23,7 +25,12 @@ SHOWN: Final = 100
 
 DATED: Final = (Kind.INDEX, Kind.SNAPSHOTS)
 """Kinds of which only what was there at the chosen moment is taken: a later snapshot may be forged, and so may a later
-index, by somebody who knows the repository's password. Packs and keys are harmless without those."""
+index, by somebody who knows the repository's password. Packs are harmless without those, keys by `_Recovery._keys`."""
+
+KEYS: Final = 16
+"""Keys that are taken at most, those that came first. restic tries 20 and gives up, so that many forged ones, which
+anybody with the writer's credential can write, would close the repository."""
+_KEYS_LOOKED_AT: Final = 1000
 
 
 @dataclass(slots=True)
@@ -43,6 +50,8 @@ class Recovered:
     """Files whose newest version was wrong or deleted, so that an older one was taken."""
     later: int = 0
     """Files that came after the chosen moment, and were left out."""
+    strange_keys: int = 0
+    """Files among the repository's keys that are none, or came after the first `KEYS`: left out."""
     lost: list[str] = field(default_factory=list)
     """Keys of which no version has the right content; at most `SHOWN`."""
     lost_count: int = 0
@@ -83,7 +92,7 @@ def recover(
         show: Told how far it is.
 
     Raises:
-        StoreError: there is nothing, or no right config.
+        StoreError: there is nothing, or no right config, or nothing had come by that moment.
         Refused: another repository is where it shall be rebuilt.
     """
     return _Recovery(store, folder, into, as_of, config, check, show).carry_out()
@@ -105,6 +114,7 @@ class _Recovery:
     def carry_out(self) -> Recovered:
         config = self._config()
         self._same_place(config)
+        self._not_too_early()
         with lanes(self.store.lanes, self.check) as open_lanes:
             for kind in (Kind.DATA, *(kind for kind in UPLOADED if kind is not Kind.DATA)):
                 self._kind(open_lanes, kind)
@@ -139,9 +149,39 @@ class _Recovery:
             if self.into.read(CONFIG, limit=CONFIG_LIMIT) != config:
                 raise Refused(f"another repository is in {self.into.shown}", hint="recover to a fresh folder")
 
+    def _not_too_early(self) -> None:
+        """Refuse a moment before the first snapshot came: what is rebuilt then has nothing to restore."""
+        if self.as_of is None:
+            return
+        came = [one.versions[0].modified for one in self._candidates(Kind.SNAPSHOTS) if one.versions]
+        if came and min(came) > self.as_of:
+            raise StoreError(
+                f"no snapshot had come to {self.folder} of {self.store.shown} by {self.as_of:%Y-%m-%dT%H:%M:%SZ}: "
+                f"the first one came at {min(came):%Y-%m-%dT%H:%M:%SZ}",
+                hint="name a later time with --as-of",
+            )
+
+    def _keys(self) -> Iterator[_Candidate]:
+        """The repository's keys: of the files that may be some, those that came first.
+
+        Whoever has the writer's credential can add files here whose hash is their name. One that is no key makes restic
+        give up before it tries the others, one that asks for a lot of memory kills it, and many are more than it tries.
+        """
+        came = (one for one in self._candidates(Kind.KEYS) if one.versions)
+        taken = 0
+        for candidate in heapq.nsmallest(_KEYS_LOOKED_AT, came, key=lambda one: one.versions[0].modified):
+            self.check()
+            contents = (self._content(version, limit=KEY_LIMIT) for version in candidate.versions)
+            right = next((one for one in contents if one is not None and digest(one) == candidate.file.id), b"")
+            if taken < KEYS and is_key(right):
+                taken += 1
+                yield candidate
+            else:
+                self.done.strange_keys += 1
+
     def _kind(self, open_lanes: Lanes, kind: Kind) -> None:
         there = {entry.key: entry.size for entry in self.into.entries(f"{kind.value}/")}
-        for candidate in self._candidates(kind):
+        for candidate in self._keys() if kind is Kind.KEYS else self._candidates(kind):
             self.check()
             self.step = Step(f"recovering {kind.value}", self.step.done_bytes, 0, self.step.done)
             size = max((version.size for version in candidate.versions), default=0)
@@ -179,10 +219,10 @@ class _Recovery:
             if len(self.done.lost) < SHOWN:
                 self.done.lost.append(file.key)
 
-    def _content(self, version: Version) -> bytes | None:
+    def _content(self, version: Version, *, limit: int = FILE_LIMIT) -> bytes | None:
         """A version's bytes; None for one that cannot be read, such as one under a key that only its writer knows."""
         try:
-            return self.store.read(version.key, limit=FILE_LIMIT, version=version.id)
+            return self.store.read(version.key, limit=limit, version=version.id)
         except ObjectMissing:
             return None
         except StoreError as error:

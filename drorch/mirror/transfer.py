@@ -84,6 +84,9 @@ class Passed:
     kept: int = 0
     """Objects of the copy that the source no longer has."""
     kept_bytes: int = 0
+    strangers: list[str] = field(default_factory=list)
+    """Keys of those that came after the last pass: sent by one that was cut, or by somebody else; at most `SHOWN`."""
+    strangers_count: int = 0
     extended: int = 0
     snapshots: frozenset[str] = frozenset()
     """Ids of the snapshots that are in the copy and in the source."""
@@ -218,6 +221,9 @@ class _Pass:
             if pair.source is None:
                 passed.kept += 1
                 passed.kept_bytes += pair.copy.size if pair.copy else 0
+                if since is not None and pair.copy is not None and pair.copy.modified > since:
+                    passed.strangers_count += 1
+                    passed.strangers += [pair.key] if len(passed.strangers) < SHOWN else []
                 continue
             size = pair.source.size
             passed.objects += 1

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import Progress
+from drorch.core.host import printable
 from drorch.core.model import Json
 from drorch.core.repository import Snapshot
 from drorch.core.step import Tools
@@ -25,6 +26,11 @@ def newest(tools: Tools, snapshots: Iterable[Snapshot]) -> dict[str, Json]:
             continue  # there is none yet
         found[source] = {"snapshot": chosen.main.id, "time": chosen.time.isoformat(), "run": chosen.run}
     return found
+
+
+def in_line(key: str) -> str:
+    """An object's key, which whoever wrote it chose, as one line that is safe to print."""
+    return printable(key).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def shown(tools: Tools) -> Callable[[Stage], None]:

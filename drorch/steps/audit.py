@@ -15,7 +15,7 @@ from drorch.mirror.audit import Asked, Audited, Finding, audit
 from drorch.mirror.coverage import PARTS, Coverage
 from drorch.mirror.ledger import OutOfTime
 from drorch.mirror.names import CONFIG, CONFIG_LIMIT
-from drorch.steps._copied import newest, shown
+from drorch.steps._copied import in_line, newest, shown
 
 
 class Audit(Step):
@@ -108,7 +108,10 @@ class Audit(Step):
         ledger.note_look(tools.memory, self.store, name, look)
         if seen.problems:
             return self._failure(name, seen, facts)
-        exceptions = [*without, *_unproven(seen), *(f"unexpected in the copy: {key}" for key in seen.unexpected.keys)]
+        exceptions = [
+            *without,
+            *(f"unexpected in the copy: {in_line(key)}" for key in seen.unexpected.keys),
+        ]
         levels = self._levels(tools, seen, facts)
         evidence = Evidence(facts=facts, levels=levels, exceptions=tuple(exceptions))
         done = Audits(coverage=after, run=tools.run.id, step=tools.step, evidence=evidence)
@@ -166,13 +169,6 @@ class Audit(Step):
             return {}  # the repository itself is out of reach: what the copy holds is said by its own drill
         facts["points"] = newest(tools, [one for one in snapshots if one.id in seen.snapshots])
         return dict.fromkeys(facts["points"], level)
-
-
-def _unproven(seen: Audited) -> tuple[str, ...]:
-    if not seen.unrecorded:
-        return ()
-    what = f"of {seen.unrecorded} objects the store records no checksum that could be compared"
-    return (f"{what}: only reading them back proves them",)
 
 
 class Audits(Frozen):

@@ -113,6 +113,8 @@ class Mirror(Step):
             "replaced_keys": passed.replaced,
             "kept": passed.kept,
             "kept_bytes": passed.kept_bytes,
+            "strangers": passed.strangers_count,
+            "strangers_keys": passed.strangers,
             "extended": passed.extended,
             "locked_until": after.locked_until.isoformat() if after.locked_until else None,
             "snapshots": len(passed.snapshots),
@@ -150,6 +152,11 @@ class Mirror(Step):
         ]
         exceptions += [
             f"{key} at the source does not match its name (bit rot), and was not copied" for key in passed.rotten
+        ]
+        exceptions += [
+            f"{key} came to the copy after the last pass, and the repository does not have it: a pass that was cut "
+            "sent it, or somebody else with the writer's key"
+            for key in passed.strangers
         ]
         trusted = seen.grade is not Grade.NEITHER
         if not trusted:

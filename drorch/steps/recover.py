@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, StringConstraints
 
-from drorch.core.errors import Refused
+from drorch.core.errors import Refused, RepositoryError
 from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.host import Command, Host
 from drorch.core.model import Json, RepositoryName, StoreName
@@ -14,7 +14,7 @@ from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.core.store import Means, Reading, Store
 from drorch.mirror import ledger
 from drorch.mirror.ledger import OutOfTime
-from drorch.mirror.recover import Recovered, recover
+from drorch.mirror.recover import KEYS, Recovered, recover
 from drorch.steps._copied import shown
 from drorch.stores.directory import DirectoryStore
 
@@ -78,8 +78,13 @@ class Recover(Step):
             return Failure(why=f"recovery from {self.store}: {late.message}", hint=late.hint, timed_out=True)
         seconds = tools.clock.monotonic() - clocked
         rebuilt = tools.elsewhere(name, Reading(url=self.to))
-        checked = rebuilt.check(at, subset=None)
-        snapshots = rebuilt.snapshots(at)
+        try:
+            checked = rebuilt.check(at, subset=None)
+            snapshots = rebuilt.snapshots(at)
+        except RepositoryError as error:
+            if error.retryable:
+                raise
+            return Failure(why=error.message, hint=self._advice(error), facts={"left_out_as_later": done.later})
         facts: dict[str, Json] = {
             "store": self.store,
             "repository": name,
@@ -91,6 +96,7 @@ class Recover(Step):
             "bytes": done.bytes,
             "older_versions": done.older,
             "left_out_as_later": done.later,
+            "left_out_keys": done.strange_keys,
             "lost": done.lost_count,
             "lost_keys": done.lost,
             "snapshots": len(snapshots),
@@ -99,6 +105,15 @@ class Recover(Step):
             "seconds": round(seconds, 3),
         }
         return Evidence(facts=facts, exceptions=_exceptions(done, facts))
+
+    def _advice(self, error: RepositoryError) -> str:
+        """What to do when restic does not like what was rebuilt: files may be there that an attacker made."""
+        if self.as_of is None:
+            return (
+                "somebody may have added snapshots or indexes that are none: name a time before that with --as-of, "
+                "and a fresh folder"
+            )
+        return error.hint or "if somebody added files before that time too, name an earlier one, and a fresh folder"
 
     def _make_room(self, tools: Tools, at: Host, name: str) -> Store:
         """The folder as a store: fresh, or what a former attempt at this very recovery began."""
@@ -133,6 +148,12 @@ def _exceptions(done: Recovered, facts: dict[str, Json]) -> tuple[str, ...]:
         said.append(
             f"no version of {done.lost_count} files is right: {', '.join(done.lost[:3])}; restic misses none of them"
         )
+    if done.strange_keys:
+        said.append(
+            f"{done.strange_keys} files among the keys were left out: they are none, or came after the first {KEYS}"
+        )
+    if not facts["snapshots"]:
+        said.append("there is no snapshot in it")
     if not facts["config_remembered"]:
         said.append(f"nobody remembered which repository it must be; its config is {done.config[:16]}…, and it opens")
     return tuple(said)

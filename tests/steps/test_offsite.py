@@ -15,7 +15,7 @@ from drorch.mirror.names import Kind
 from drorch.steps.audit import Audit
 from drorch.steps.mirror import Mirror
 from drorch.stores.memory import Call, Held, MemoryStore, failing
-from support.mirrors import Home, lacking, mirrored_world
+from support.mirrors import Home, lacking, mirrored_world, sha
 from support.tools import Cut, World, WorldTools
 
 MIRROR = Mirror(kind="mirror", store="offsite")
@@ -276,3 +276,16 @@ def test_what_strangers_wrote_is_read_whole(place: Place) -> None:
     failed = place.night(2, AUDIT.model_copy(update={"within": None}))
     assert isinstance(failed, Failure)
     assert failed.facts["altered_keys"] == [key]
+
+
+def test_what_the_repository_never_had_is_told(place: Place) -> None:
+    """Who has the writer's key can add files whose hash is their name: audit and mirror say which."""
+    place.good(1)
+    place.world.clock.at += timedelta(hours=1)
+    forged = f"index/{sha(b'forged')}"
+    place.store.put(f"nas/{forged}", b"forged", sha256=sha(b"forged"))
+    place.store.put("nas/a\n✓ well", b"", sha256=sha(b""))
+    audited = place.good(2, AUDIT)
+    assert set(audited.exceptions) == {f"unexpected in the copy: {key}" for key in (forged, "a\\n✓ well")}
+    (said,) = place.good(3).exceptions
+    assert forged in said

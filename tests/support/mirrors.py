@@ -4,8 +4,10 @@ A snapshot names its indexes, an index names its packs. That is less than restic
 is about; `test_interleavings` has restic itself judge.
 """
 
+import base64
 import hashlib
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,13 @@ def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def key_file(user: str, **fields: str | int | None) -> bytes:
+    """A file that may be a key, by its form; fields replace those that it has."""
+    salt, data = (base64.b64encode(bytes(length)).decode() for length in (64, 160))
+    form = {"username": user, "kdf": "scrypt", "N": 32768, "r": 8, "p": 3, "salt": salt, "data": data}
+    return json.dumps(form | fields).encode()
+
+
 @dataclass
 class Home:
     """A repository at the source."""
@@ -48,7 +57,7 @@ class Home:
 
     def add(self, kind: Kind, text: str) -> str:
         """A file named by its content; gives its id."""
-        content = f"{kind.value} {text}".encode()
+        content = key_file(text) if kind is Kind.KEYS else f"{kind.value} {text}".encode()
         id_ = sha(content)
         self._write(f"data/{id_[:2]}/{id_}" if kind is Kind.DATA else f"{kind.value}/{id_}", content)
         return id_
