@@ -151,6 +151,11 @@ class _Audit:
         except ObjectMissing:
             self.seen.missing.add(CONFIG)
             return
+        except StoreError as error:
+            if error.retryable or not self._is_sealed(CONFIG):
+                raise
+            self.seen.altered.add(CONFIG)
+            return
         wanted = self.asked.config
         if not wanted and self.source is not None:
             wanted = digest(self.source.read(CONFIG, limit=CONFIG_LIMIT))
@@ -270,12 +275,24 @@ class _Audit:
             with self.lock:
                 self.seen.missing.add(file.key)
             return
+        except StoreError as error:
+            if error.retryable or not self._is_sealed(file.key):
+                raise
+            self._alter(file)
+            return
         if digest(content) != file.id:
             self._alter(file)
         with self.lock:
             self.seen.hashed += 1
             self.seen.hashed_bytes += len(content)
             self._tick(file)
+
+    def _is_sealed(self, key: str) -> bool:
+        """Whether it was encrypted with a key that only its writer knows, so that nobody else can read it."""
+        try:
+            return self.target.recorded(self.folder + key).customer_key
+        except ObjectMissing:
+            return False
 
     def _alter(self, file: File) -> None:
         with self.lock:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drorch.core.errors import StoreUnreachable
+from drorch.core.errors import StoreError, StoreUnreachable
 from drorch.core.evidence import Evidence, Failure, Outcome, ProofLevel
 from drorch.core.store import Lock
 from drorch.mirror import ledger
@@ -289,3 +289,22 @@ def test_what_the_repository_never_had_is_told(place: Place) -> None:
     assert set(audited.exceptions) == {f"unexpected in the copy: {key}" for key in (forged, "a\\n✓ well")}
     (said,) = place.good(3).exceptions
     assert forged in said
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_only_its_writer_can_read_is_altered(place: Place, *, sealed: bool) -> None:
+    """The audit goes on to its end and names all of it; a store that just does not give something is no finding."""
+    place.good(1)
+    keys = ["config", next(iter(place.home.shelf.entries("data/"))).key]
+    for key in keys:
+        _change(place.store, f"nas/{key}", customer_key=sealed)
+
+    def refuse(call: Call) -> None:
+        if call.verb == "read" and call.key in {f"nas/{key}" for key in keys}:
+            raise StoreError("it refused")
+
+    place.store.before.append(refuse)
+    failed = place.night(2, AUDIT.model_copy(update={"everything": True}))
+    assert isinstance(failed, Failure)
+    assert failed.facts.get("altered_keys") == (keys if sealed else None)
+    assert sealed or failed.why == "it refused"
