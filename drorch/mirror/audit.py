@@ -202,7 +202,7 @@ class _Audit:
             elif copy.size == source.size:
                 self.seen.right_size += 1
         if source is not None and copy.size != source.size:
-            self._alter(file)
+            self._alter(file, live=True)
 
     def _further(self, open_lanes: Lanes, file: File, copy: Entry, *, live: bool) -> None:
         """The levels that cost a call for each object."""
@@ -211,7 +211,7 @@ class _Audit:
         if self.asked.recorded:
             open_lanes.do(partial(self._ask, file, live=live))
         if reread:
-            open_lanes.do(partial(self._hash, file), weight=copy.size)
+            open_lanes.do(partial(self._hash, file, live=live), weight=copy.size)
         if strange and not live and self.source is not None:
             open_lanes.do(partial(self._judge_stranger, self.source, file), weight=copy.size)
 
@@ -220,8 +220,7 @@ class _Audit:
         try:
             source.read(file.key, limit=FILE_LIMIT)
         except ObjectMissing:
-            with self.lock:
-                self.seen.unexpected.add(file.key)
+            self._alter(file, live=False)
 
     def _ask(self, file: File, *, live: bool) -> None:
         try:
@@ -232,7 +231,7 @@ class _Audit:
             return
         right = self._as_recorded(file, recorded)
         if right is False:
-            self._alter(file)
+            self._alter(file, live=live)
         with self.lock:
             self.seen.recorded += right is True
             self.seen.unrecorded += right is None
@@ -268,7 +267,7 @@ class _Audit:
             if until < self.now + self.asked.locked and not recorded.held:
                 self.seen.expiring.add(key)
 
-    def _hash(self, file: File) -> None:
+    def _hash(self, file: File, *, live: bool) -> None:
         try:
             content = self.target.read(self.folder + file.key, limit=FILE_LIMIT)
         except ObjectMissing:
@@ -278,10 +277,10 @@ class _Audit:
         except StoreError as error:
             if error.retryable or not self._is_sealed(file.key):
                 raise
-            self._alter(file)
+            self._alter(file, live=live)
             return
         if digest(content) != file.id:
-            self._alter(file)
+            self._alter(file, live=live)
         with self.lock:
             self.seen.hashed += 1
             self.seen.hashed_bytes += len(content)
@@ -294,11 +293,18 @@ class _Audit:
         except ObjectMissing:
             return False
 
-    def _alter(self, file: File) -> None:
+    def _alter(self, file: File, *, live: bool) -> None:
+        """Count what is wrong, once. What the repository does not have is nothing that it could mend: junk, or what it
+        had once.
+        """
         with self.lock:
-            if file.key not in self.bad:
-                self.bad.add(file.key)
+            if file.key in self.bad:
+                return
+            self.bad.add(file.key)
+            if live or self.source is None:
                 self.seen.altered.add(file.key)
+            else:
+                self.seen.unexpected.add(file.key)
 
     def _tick(self, file: File) -> None:
         self.done += 1

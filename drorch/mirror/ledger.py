@@ -31,6 +31,8 @@ class Ledger(Frozen):
     replaced: int = 0
     """How many objects that pass found overwritten or damaged, and wrote again."""
     run: str = ""
+    place: str = ""
+    """Where the copy is, as `Store.shown` has it: under another prefix or in another bucket nothing of this holds."""
 
 
 class Looked(Frozen):
@@ -39,6 +41,10 @@ class Looked(Frozen):
     at: AwareDatetime
     problems: int
     run: str
+    altered: tuple[str, ...] = ()
+    """Keys whose content was wrong: the next pass looks at them, whatever their age."""
+    more: bool = False
+    """Whether there were more of them than are named: then the next pass looks at everything."""
 
 
 def looked(memory: Memory, store: str, repository: str) -> Looked | None:
@@ -52,9 +58,10 @@ def note_look(memory: Memory, store: str, repository: str, look: Looked) -> None
     memory.put(f"looked:{store}:{repository}", look.model_dump(mode="json"))
 
 
-def read(memory: Memory, store: str, repository: str) -> Ledger:
-    """What is remembered; an empty one before the first pass."""
-    return Ledger.model_validate(memory.get(_key(store, repository)) or {})
+def read(memory: Memory, store: str, repository: str, place: str = "") -> Ledger:
+    """What is remembered; an empty one before the first pass to that place."""
+    found = Ledger.model_validate(memory.get(_key(store, repository)) or {})
+    return found if place in {"", found.place} or not found.place else Ledger()
 
 
 def write(memory: Memory, store: str, repository: str, ledger: Ledger) -> None:

@@ -50,6 +50,8 @@ class Known:
     seen_until: datetime | None = None
     """Objects that the store recorded up to then were sent or looked at; later ones that this machine did not send are
     looked at one by one."""
+    suspects: frozenset[str] = frozenset()
+    """Keys that are looked at in any case: an audit found them altered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ class _Pass:
                 work.missing.add(file.id, size)
             elif pair.copy.size != size:
                 work.wrong.add(file.id, size)
-            elif since is None or pair.copy.modified > since:
+            elif since is None or pair.copy.modified > since or pair.key in self.known.suspects:
                 work.doubtful.add(file.id, size)
                 self._note(pair.copy)
             else:

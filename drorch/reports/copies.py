@@ -46,6 +46,8 @@ class Copy:
     lacks: str = ""
     """Why it does not count; empty when it does."""
     do: str = ""
+    damaged: bool = False
+    """Whether it does not count only because its newest audit found it so."""
 
     @property
     def counts(self) -> bool:
@@ -119,6 +121,7 @@ class _Look:
             done = next((one for one in tried if one.succeeded and one.facts.get("complete") is True), None)
             holds = self._mirrored(done) if done else {}
             lacks = self._unshown(done, tried[0], "mirror") or self._stale(holds, "no record shows a copy of")
+            damage = "" if lacks else self._damaged(key, done)
             yield Copy(
                 name=store,
                 role="mirror",
@@ -130,9 +133,19 @@ class _Look:
                 by=done.run if done else tried[0].run,
                 at=done.ended if done else None,
                 locked_until=moment_in(done.facts.get("locked_until")) if done else None,
-                lacks=lacks,
-                do=self._again(done, tried[0]) if lacks else "",
+                lacks=lacks or damage,
+                do=self._again(done, tried[0]) if lacks or damage else "",
+                damaged=bool(damage),
             )
+
+    def _damaged(self, key: tuple[str, str], done: Witness | None) -> str:
+        """What the newest audit found wrong, unless a pass has mended it since."""
+        audits = [one for one in self.seen if one.kind == "audit" and (one.repository, one.said("store")) == key]
+        newest = audits[0] if audits else None
+        if newest is None or done is None or newest.ended < done.ended:
+            return ""
+        wrong = [f"{newest.facts[what]} {what}" for what in ("missing", "altered") if newest.facts.get(what)]
+        return f"the audit {newest.run} found {', '.join(wrong)}" if wrong else ""
 
     def further(self) -> Iterator[Copy]:
         """Those in other repositories: each source must have been shown to have arrived."""

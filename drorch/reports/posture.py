@@ -85,7 +85,7 @@ def posture(
     """
     copies = copies_of(name, service, inventory, seen, now)
     judge = _Judge(name, service, inventory, runbooks, copies, seen, probes, now)
-    faults = Faults(name, service, inventory, runbooks, judge.backups, seen, runs, now)
+    faults = Faults(name, service, inventory, runbooks, judge.audited, seen, runs, now)
     immutable = judge.immutable()
     return Posture(
         service=name,
@@ -115,6 +115,11 @@ class _Judge:
     @property
     def backups(self) -> list[Copy]:
         return [copy for copy in self.fresh if copy.backup]
+
+    @property
+    def audited(self) -> list[Copy]:
+        """Those that count, or would if no audit had found them damaged."""
+        return [copy for copy in self.all if copy.backup and (copy.counts or copy.damaged)]
 
     # -- 3 -------------------------------------------------------------------------------------------------------------
 

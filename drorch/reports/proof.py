@@ -29,6 +29,8 @@ class Today:
     kind: RunKind
     plan: str
     """The digest of its plan."""
+    elsewhere: tuple[str, ...] = ()
+    """The digests of the same plan, restoring from an off-site copy: such a drill proves no less."""
     written: bool = True
     """Whether somebody wrote it; otherwise it is what `drorch backup` and `drill` do without one."""
     schedule: Schedule | None = None
@@ -179,7 +181,7 @@ def drill_of(today: Today, service: Service, runs: Sequence[Run], now: datetime,
         rpo=rpo,
         rto_met=_met(rto, service.objectives.rto),
         rpo_met=_met(rpo, service.objectives.rpo),
-        same_plan=newest.plan == today.plan,
+        same_plan=newest.plan in {today.plan, *today.elsewhere},
         proof=proof.id if proof else "",
         proof_ended=proof.ended if proof else None,
         proof_rto=_seconds(proof, "rto_seconds") if proof else None,
@@ -195,7 +197,7 @@ def _proof(
     if not newest.state.good:
         return None, f"the last one failed: {newest.detail.get('why') or newest.state.value}"
     good_since = next((at for at, run in enumerate(over) if not run.state.good), len(over))
-    same = next((run for run in over[:good_since] if run.plan == today.plan), None)
+    same = next((run for run in over[:good_since] if run.plan in {today.plan, *today.elsewhere}), None)
     if same is None:
         return None, "its plan was edited since, or another standby or snapshot was drilled"
     restored = {source for source, point in points_of(same).items() if _restored(point)}

@@ -108,14 +108,22 @@ class _Look:
         found = [self._one(runbook, runs) for runbook in mine]
         if self.inventory.services[service].standbys and not any(one.kind == "drill" for one in found):
             plain = runbook_for(self.runbooks, self.inventory, "drill", service)
-            found.append(Today(plain.runbook, "drill", make_plan(self.inventory, plain).digest, written=False))
+            digest = make_plan(self.inventory, plain).digest
+            found.append(Today(plain.runbook, "drill", digest, self._elsewhere(plain), written=False))
         return found
+
+    def _elsewhere(self, runbook: Runbook) -> tuple[str, ...]:
+        """The digests of a drill's plan, restoring from each store instead."""
+        if runbook.kind != "drill":
+            return ()
+        stores = [name for name, spec in self.inventory.stores.items() if spec.readable]
+        return tuple(make_plan(self.inventory, runbook, store=store).digest for store in stores)
 
     def _one(self, runbook: Runbook, runs: Sequence[Run]) -> Today:
         name, schedule = runbook.runbook, runbook.schedule
         digest = make_plan(self.inventory, runbook).digest
         if schedule is None:
-            return Today(name, runbook.kind, digest)
+            return Today(name, runbook.kind, digest, self._elsewhere(runbook))
         own = [run for run in runs if run.runbook == name]
         last = max((run.started for run in own), default=NEVER)
         past = max((datetime.fromisoformat(run.slot) for run in own if run.slot), default=None)
@@ -128,6 +136,7 @@ class _Look:
             runbook=name,
             kind=runbook.kind,
             plan=digest,
+            elsewhere=self._elsewhere(runbook),
             schedule=schedule,
             next_slot=next_slot(schedule, self.zone, self.now),
             missed=tuple(sorted(slot for slot in slots if slot > last)),

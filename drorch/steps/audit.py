@@ -74,7 +74,7 @@ class Audit(Step):
             parts = tuple(f"{number:02x}" for number in range(PARTS))
         elif self.within:
             parts = before.coverage.share(now, self.within)
-        known = ledger.read(tools.memory, self.store, name)
+        known = ledger.read(tools.memory, self.store, name, store.shown)
         asked = Asked(
             recorded=self.recorded,
             parts=frozenset(parts),
@@ -104,7 +104,13 @@ class Audit(Step):
         facts["at"] = now.isoformat()
         facts["seconds"] = round(tools.clock.monotonic() - clocked, 3)
         facts["coverage_percent"] = after.percent(now, self.within or timedelta.max) if parts else 0.0
-        look = ledger.Looked(at=now, problems=seen.problems, run=tools.run.id)
+        look = ledger.Looked(
+            at=now,
+            problems=seen.problems,
+            run=tools.run.id,
+            altered=tuple(seen.altered.keys),
+            more=seen.altered.count > len(seen.altered.keys),
+        )
         ledger.note_look(tools.memory, self.store, name, look)
         if seen.problems:
             return self._failure(name, seen, facts)

@@ -71,7 +71,7 @@ class Mirror(Step):
         store.ready()
         seen = self._trusted(tools, store)
         with tools.lease(f"repository:{name}", wait=LEASE_PATIENCE):
-            before = ledger.read(tools.memory, self.store, name)
+            before = ledger.read(tools.memory, self.store, name, store.shown)
             began = tools.clock.now()
             until = ledger.extension(before, store.lock, began)
             clocked = tools.clock.monotonic()
@@ -80,7 +80,7 @@ class Mirror(Step):
                     tools.files(name),
                     store,
                     f"{name}/",
-                    Known(before.config, before.seen_until),
+                    _known(before, ledger.looked(tools.memory, self.store, name)),
                     extend_until=until,
                     check=ledger.watch(tools.clock, tools.deadline),
                     show=shown(tools),
@@ -95,6 +95,7 @@ class Mirror(Step):
                 index=passed.index,
                 replaced=passed.replaced_count,
                 run=tools.run.id,
+                place=store.shown,
             )
             ledger.write(tools.memory, self.store, name, after)
         points = self._points(tools, passed)
@@ -166,3 +167,10 @@ class Mirror(Step):
             )
         levels = dict.fromkeys(facts["points"], ProofLevel.COPIED) if trusted else {}
         return Evidence(facts=dict(facts), levels=levels, exceptions=tuple(exceptions))
+
+
+def _known(before: Ledger, look: ledger.Looked | None) -> Known:
+    """What the pass may take for right: not what an audit found to be wrong."""
+    if look is None or look.more:
+        return Known(before.config, None if look else before.seen_until)
+    return Known(before.config, before.seen_until, frozenset(look.altered))

@@ -90,6 +90,7 @@ def test_a_drill_from_the_bucket_needs_no_repository(bucketed: Bucketed) -> None
     shutil.rmtree(site.folder / "vault")
     site.drorch("drill", "shop", "--store", "offsite")
     assert levels(site) == {"serving"}
+    assert site.json("status")["services"][0]["drills"][0]["proof"] == site.newest().id
 
 
 def test_deletion_is_asked_for_twice(bucketed: Bucketed) -> None:

@@ -246,8 +246,8 @@ FAILED: dict[str, Json] = {"state": "failed", "failure": {"why": "damage"}}
         ("errors", "attempts.audit.evidence.facts.at", ago(36 * DAY)),
         ("errors", "attempts.audit.evidence.facts.problems", GONE),
         ("errors", "attempts.audit.evidence.facts.problems", 1),
-        ("errors", "attempts.audit.evidence.facts.missing", 1),
-        ("errors", "attempts.audit.evidence.facts.altered", True),
+        ("copies media off-site immutable errors", "attempts.audit.evidence.facts.missing", 1),
+        ("copies media off-site immutable errors", "attempts.audit.evidence.facts.altered", 2),
         ("errors", "attempts.audit.evidence.exceptions", ["nas cannot be read, so what is missing is not known"]),
         ("errors immutable", "attempts.audit", attempt(
             {"kind": "audit", "store": "b2"}, HOUR, {}) | {

@@ -308,3 +308,32 @@ def test_what_only_its_writer_can_read_is_altered(place: Place, *, sealed: bool)
     assert isinstance(failed, Failure)
     assert failed.facts.get("altered_keys") == (keys if sealed else None)
     assert sealed or failed.why == "it refused"
+
+
+def test_what_an_audit_found_is_mended_whatever_its_age(place: Place) -> None:
+    """A file that was overwritten in the very second of its pass is mended once an audit has named it."""
+    done = place.good(1)
+    key = next(iter(place.home.shelf.entries("data/"))).key
+    right = place.store.objects[f"nas/{key}"][-1].content
+    _overwrite(place.store, f"nas/{key}", b"x" * len(right))
+    assert place.good(2).facts["replaced"] == 0
+    assert isinstance(place.night(3, AUDIT), Failure)
+    assert place.good(4).facts["replaced_keys"] == [key]
+    assert place.good(5, AUDIT).facts["recorded"] == done.facts["objects"] - 1
+
+
+def test_junk_is_no_damage(place: Place) -> None:
+    """A file with a repository's name that the repository never had is unexpected, and keeps no audit from passing."""
+    place.good(1)
+    junk = "a" * 64
+    place.store.careless = True
+    place.store.put(f"nas/data/aa/{junk}", b"junk", sha256=junk)
+    done = place.good(2, AUDIT.model_copy(update={"everything": True}))
+    assert (done.facts["unexpected_keys"], done.facts["altered"]) == ([f"data/aa/{junk}"], 0)
+
+
+def test_another_place_is_another_copy(place: Place) -> None:
+    """What is remembered of one bucket is not believed of the next one of the same name."""
+    place.good(1)
+    place.store.name = "offsite elsewhere"
+    assert place.good(2).facts["looked_at"] > 0

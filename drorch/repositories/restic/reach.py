@@ -189,6 +189,12 @@ class Reach:
         if self.reading and isinstance(error, RepositoryMissing):
             hint = "an unmounted disk looks just the same: mount it; or mirror to it first"
             return RepositoryMissing(f"{what}: there is no mirror at {self.shown}", hint=hint)
+        if self.reading and type(error) is RepositoryError and not error.retryable:
+            return RepositoryError(
+                error.message,
+                hint="if somebody may have added files to the store or overwritten them, do not read it in place: "
+                "drorch recover STORE --as-of TIME --to FOLDER takes only what is right",
+            )
         return error
 
     def only_if_writable(self, what: str) -> None:
