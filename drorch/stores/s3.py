@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from drorch.core.model import SecretRef
 from drorch.core.secret import Secret, Secrets
@@ -14,13 +14,22 @@ from drorch.stores._s3.place import Place
 from drorch.stores._s3.policy import policies
 
 
+def _no_address(name: str) -> str:
+    """What every provider refuses, AWS's rules for bucket names say."""
+    if ".." in name or name.replace(".", "").isdigit():
+        raise ValueError("no bucket can be called so: no two dots side by side, and nothing like an IP address")
+    return name
+
+
 class S3Store(StoreSpec):
     """A bucket for off-site copies."""
 
     kind: Literal["s3"]
     endpoint: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@/]+/?$")]
     """Address of the provider, such as ``https://s3.example.com``."""
-    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    bucket: Annotated[
+        str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"), AfterValidator(_no_address)
+    ]
     """Name of the bucket: 3 to 63 lower-case letters, digits, ``-`` and ``.``."""
     region: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$")] = "us-east-1"
     """As the provider names it; many take any."""
