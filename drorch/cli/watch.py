@@ -136,9 +136,10 @@ class Bars:
         if task is None:
             return
         left = f"  {seconds(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-        self._bars.update(
-            task, completed=progress.done_bytes, total=progress.total_bytes or None, amount=amount(progress) + left
-        )
+        done, total = progress.done_bytes, progress.total_bytes
+        if not total:
+            done, total = progress.done_files, progress.total_files
+        self._bars.update(task, completed=done, total=total or None, amount=amount(progress) + left)
 
     def step_ended(self, planned: PlannedStep, attempt: Attempt) -> None:
         """The bar becomes a line."""
@@ -174,12 +175,17 @@ def ended(planned: PlannedStep, attempt: Attempt) -> list[str]:
 
 
 def amount(progress: Progress) -> str:
-    """How far, in bytes or files."""
+    """How far, in bytes and files."""
+    parts = []
     if progress.total_bytes:
-        return f"{size(progress.done_bytes)} of {size(progress.total_bytes)}"
-    if progress.done_bytes:
-        return size(progress.done_bytes)
-    return f"{progress.done_files} files" if progress.done_files else ""
+        parts.append(f"{size(progress.done_bytes)} of {size(progress.total_bytes)}")
+    elif progress.done_bytes:
+        parts.append(size(progress.done_bytes))
+    if progress.total_files:
+        parts.append(f"{progress.done_files} of {progress.total_files} files")
+    elif progress.done_files:
+        parts.append(f"{progress.done_files} files")
+    return ", ".join(parts)
 
 
 def size(count: float) -> str:

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from drorch.cli.watch import amount
+from drorch.core.evidence import Progress
 from drorch.core.exits import Exit
 from drorch.core.step import RunState
 from support.place import Place
@@ -224,3 +226,11 @@ def test_verbs_complete(place: Place) -> None:
     """The shell's question is answered with verbs."""
     env = {"_DRORCH_COMPLETE": "bash_complete", "COMP_WORDS": "drorch sta", "COMP_CWORD": "1"}
     assert "status" in place.drorch(env=env).stdout
+
+
+def test_progress_tells_bytes_objects_and_the_time_left() -> None:
+    """What is known of a long step is shown: how many bytes and files of how many."""
+    whole = Progress(step="mirror", done_bytes=2_000_000, total_bytes=8_000_000, done_files=3, total_files=9)
+    assert amount(whole) == "2.0 MB of 8.0 MB, 3 of 9 files"
+    assert amount(Progress(step="audit", done_files=3)) == "3 files"
+    assert amount(Progress(step="listing")) == ""
