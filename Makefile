@@ -5,7 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# Test processes side by side (tests wait more than they reckon, so one more than cores); more words for pytest, the demo or the benchmarks: make test ARGS="-k retention"
+# Test processes side by side: tests wait more than they reckon, so one more than two cores. More words for pytest, the
+# demo or the benchmarks: make test ARGS="-k retention"
 JOBS ?= 3
 ARGS ?=
 

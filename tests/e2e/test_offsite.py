@@ -15,7 +15,7 @@ from drorch.engine.journal import Journal
 from support.ceph import Ceph
 from support.disks import ONLY_ROOT, small_disk
 from support.hands import runbook
-from support.offsite import Bucketed, declare, write_secret
+from support.offsite import Bucketed, declare, in_bucket, write_secret
 from support.s3 import Keys
 from support.site import Site
 
@@ -112,6 +112,34 @@ def test_deletion_is_asked_for_twice(bucketed: Bucketed) -> None:
     locked = site.drorch("reclaim", "offsite", "--yes=offsite", "--shrink", expect=Exit.FAILED)
     assert "locked" in locked.stderr
     site.drorch("audit", "offsite")
+
+
+def test_what_was_agreed_to_is_removed_for_good(shop: Site, ceph: Ceph) -> None:
+    """After the grace period exactly the files that were shown go, with all versions, by the deleter's credential."""
+    bucketed = in_bucket(shop, ceph, lock="")
+    for _ in range(2):
+        shop.drorch("backup", "shop")
+    runbook(shop, "thin", "  - {kind: retain, keep: {last: 1}, guard: false}\n  - {kind: mirror, store: offsite}\n")
+    shop.drorch("run", "thin")
+    shop.drorch("reclaim", "offsite")
+    journal = Journal(shop.state / "journal.sqlite")
+    note = journal.get("gone:offsite:vault")
+    journal.put("gone:offsite:vault", {**note, "since": (datetime.now(UTC) - timedelta(days=31)).isoformat()})
+    before = _versions(bucketed)
+    shown = shop.json("reclaim", "offsite", "--shrink")
+    assert _versions(bucketed) == before, "showing removes nothing"
+    shop.drorch("reclaim", "offsite", "--shrink", "--yes=offsite")
+    gone = {one for ids in shown["removable"].values() for one in ids}
+    assert {key.rpartition("/")[2] for key in before - _versions(bucketed)} == gone
+    assert len(gone) >= 4
+    shop.drorch("audit", "offsite", "--everything")
+    shop.drorch("drill", "shop", "--store", "offsite")
+
+
+def _versions(bucketed: Bucketed) -> set[str]:
+    """Keys of all versions and marks below the copy."""
+    pages = bucketed.owner.get_paginator("list_object_versions").paginate(Bucket=bucketed.bucket, Prefix="vault/")
+    return {one["Key"] for page in pages for kind in ("Versions", "DeleteMarkers") for one in page.get(kind, [])}
 
 
 def test_another_repository_is_never_mixed_in(bucketed: Bucketed) -> None:

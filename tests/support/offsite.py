@@ -51,8 +51,8 @@ def declare(site: Site, store: str, *, secrets: tuple[str, ...] = ()) -> None:
 
 
 def in_bucket(site: Site, ceph: Ceph, *, lock: str = "{mode: governance, days: 3}") -> Bucketed:
-    """Let the shop's off-site copy go to a bucket; its writer may not delete."""
-    bucket = ceph.bucket(lock=True)
+    """Let the shop's off-site copy go to a bucket; its writer may not delete. Without a lock it only keeps versions."""
+    bucket = ceph.bucket(lock=True) if lock else ceph.bucket(versioned=True)
     writer, deleter = ceph.user("writer"), ceph.user("deleter")
     ceph.allow(bucket, [(writer, WRITER), (deleter, DELETER)])
     write_secret(site, "offsite-writer", f"{writer.id}:{writer.secret}")
@@ -61,7 +61,7 @@ def in_bucket(site: Site, ceph: Ceph, *, lock: str = "{mode: governance, days: 3
         site,
         f"    kind: s3\n    endpoint: {ceph.endpoint}\n    bucket: {bucket}\n"
         "    credentials: {secret: offsite-writer}\n    deleter: {secret: offsite-deleter}\n"
-        f"    lock: {lock}",
+        + (f"    lock: {lock}" if lock else ""),
         secrets=("offsite-writer", "offsite-deleter"),
     )
     # What was remembered of the folder that stood for the store until now is not the bucket's.
