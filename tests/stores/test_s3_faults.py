@@ -317,6 +317,19 @@ def test_a_trickle_is_given_up(fake: StrictS3) -> None:
     assert store.read(KEY, limit=9999) == CONTENT
 
 
+def test_a_stop_is_heard_while_a_store_says_nothing(fake: StrictS3) -> None:
+    """Who waits for the first byte of an answer stops when asked to, and does not wait for that byte."""
+
+    class Stopped(Hurried):
+        def sleep(self, seconds: float) -> None:
+            raise Interrupted
+
+    store = opened(fake.endpoint, fake.bucket(), fake.owner, clock=Stopped())
+    fake.inject(faults.Late(3), on="PutObject")
+    with pytest.raises(Interrupted):
+        put(store)
+
+
 def test_a_late_answer_is_given_up(fake: StrictS3) -> None:
     """A store that says nothing is not waited for longer than allowed, and asked again."""
     store = opened(fake.endpoint, fake.bucket(), fake.owner, timeouts=Timeouts(idle=0.3, call=5))

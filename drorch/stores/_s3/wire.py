@@ -31,6 +31,8 @@ LONGEST_PAGE = 64 * 1024 * 1024
 """Bytes of an answer that is no object."""
 _UNRESERVED = "/~-._"
 _BUFFER = 32 * 1024
+_GLANCE = 0.5
+"""Seconds of silence after which it is looked whether a stop was asked for."""
 _KEPT_IDLE = 20.0
 """Seconds after which an idle connection is not used again: servers close theirs in silence."""
 
@@ -224,6 +226,10 @@ class _Watch:
         """So many bytes are to come."""
         self._end += size / self._timeouts.slowest
 
+    def look(self) -> None:
+        """Raise `Interrupted` when a stop was asked for: a store that hangs must not keep it waiting."""
+        self._clock.sleep(0)
+
     def left(self) -> float:
         """Seconds for which the next byte may be waited."""
         left = self._end - self._clock.monotonic()
@@ -243,8 +249,17 @@ class _Timed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
-        self._sock.settimeout(self._watch.left())
-        return self._sock.recv_into(buffer)
+        left = self._watch.left()
+        while True:
+            piece = min(left, _GLANCE)
+            self._sock.settimeout(piece)
+            try:
+                return self._sock.recv_into(buffer)
+            except TimeoutError:
+                left -= piece
+                if left <= 0:
+                    raise
+                self._watch.look()
 
 
 class _Half:
