@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from drorch.config.load import Documents, load
 from drorch.config.settings import Settings
@@ -169,6 +169,12 @@ class Box:
         if name not in self._stock.routes:
             raise DrorchError(f"no route {name}", hint="define it under notify: in the inventory")
         return _Told(self._stock.routes[name], self.secrets)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Give back connections and servers."""

@@ -1,8 +1,7 @@
 """`drorch host list|test|trust`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -76,7 +75,7 @@ def test(names: tuple[str, ...], *, as_json: bool) -> Exit:
     for name in names:
         if name not in hosts:
             raise UnknownName(f"no host {name} in the inventory", hint=f"there is {', '.join(hosts)}")
-    with _box(drorch) as box, ThreadPoolExecutor(_AT_ONCE) as workers:
+    with drorch.everything() as box, ThreadPoolExecutor(_AT_ONCE) as workers:
         found = list(workers.map(lambda name: _tested(drorch, box, name), names or tuple(hosts)))
     if as_json:
         say_json({"hosts": found})
@@ -101,12 +100,3 @@ def _tested(drorch: "App", box: "Box", name: str) -> dict[str, Json]:
         return {"host": name, "ok": False, "error": error.message, "hint": error.hint}
     seconds = round(drorch.clock.monotonic() - began, 3)
     return {"host": name, "ok": True, "seconds": seconds, **identity.model_dump(mode="json")}
-
-
-@contextmanager
-def _box(drorch: "App") -> "Iterator[Box]":
-    box = drorch.everything()
-    try:
-        yield box
-    finally:
-        box.close()

@@ -107,8 +107,5 @@ def _box(drorch: "App", *names: str) -> "Iterator[Box]":
     for name in names:
         if name not in known:
             raise UnknownName(f"no repository {name} in the inventory", hint=f"there is {', '.join(known) or 'none'}")
-    box = drorch.everything()
-    try:
+    with drorch.everything() as box:
         yield box
-    finally:
-        box.close()

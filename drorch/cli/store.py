@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +15,7 @@ from drorch.core.model import Json, SecretRef
 from drorch.core.store import Created, Creation, Grade, Lock, Means, StoreSpec, Trial
 
 if TYPE_CHECKING:
-    from drorch.app import App, Box
+    from drorch.app import App
     from drorch.mirror.trust import Known
     from drorch.reports.text import Line, Span, Style
 
@@ -107,7 +106,7 @@ def probe(name: str, *, accept: bool, as_json: bool) -> Exit:
 
     drorch = app()
     _spec(drorch, name)
-    with _box(drorch) as box:
+    with drorch.everything() as box:
         store = box.store(name)
         store.ready()
         known = remember(box.memory, name, store.probe(), drorch.clock.now(), place=store.shown, accept=accept)
@@ -195,7 +194,7 @@ def create(name: str, credentials: str | None, yes: str | None, *, as_json: bool
     secrets = drorch.documents.inventory.secrets
     if credentials is not None and credentials not in secrets:
         raise UnknownName(f"no secret {credentials} in the inventory", hint=f"there is {', '.join(secrets) or 'none'}")
-    with _box(drorch) as box:
+    with drorch.everything() as box:
         means = Means(secrets=box.secrets, clock=box.clock, host=box.host)
         creation = spec.creation(name, means, SecretRef(secret=credentials) if credentials else None)
         if creation is None:
@@ -259,13 +258,3 @@ def _spec(drorch: "App", name: str) -> StoreSpec:
     if name not in stores:
         raise UnknownName(f"no store {name} in the inventory", hint=f"there is {', '.join(stores) or 'none'}")
     return stores[name]
-
-
-@contextmanager
-def _box(drorch: "App") -> "Iterator[Box]":
-    """The tools, closed at the end."""
-    box = drorch.everything()
-    try:
-        yield box
-    finally:
-        box.close()

@@ -16,7 +16,7 @@ from drorch.core.errors import ObjectMissing, StoreError
 from drorch.core.store import Entry, Recorded, Shelf, Store
 from drorch.mirror.lanes import Lanes, lanes
 from drorch.mirror.names import CONFIG, CONFIG_LIMIT, FILE_LIMIT, File, Kind, digest, file_at, paired
-from drorch.mirror.transfer import Step
+from drorch.mirror.transfer import Stage
 
 SHOWN: Final = 100
 """Keys of each finding that are kept; all are counted."""
@@ -105,7 +105,7 @@ def audit(
     *,
     now: datetime,
     check: Callable[[], None] = lambda: None,
-    show: Callable[[Step], None] = lambda _: None,
+    show: Callable[[Stage], None] = lambda _: None,
 ) -> Audited:
     """Look at the copy in ``folder`` (ends with ``/``) of a store.
 
@@ -125,7 +125,7 @@ class _Audit:
     asked: Asked
     now: datetime
     check: Callable[[], None]
-    show: Callable[[Step], None]
+    show: Callable[[Stage], None]
     seen: Audited = field(default_factory=Audited)
     lock: threading.Lock = field(default_factory=threading.Lock)
     bad: set[str] = field(default_factory=set)
@@ -308,4 +308,4 @@ class _Audit:
 
     def _tick(self, file: File) -> None:
         self.done += 1
-        self.show(Step(f"auditing {file.kind.value}", done_bytes=self.seen.hashed_bytes, done=self.done))
+        self.show(Stage(f"auditing {file.kind.value}", done_bytes=self.seen.hashed_bytes, done=self.done))

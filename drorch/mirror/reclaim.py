@@ -20,7 +20,7 @@ from drorch.core.store import Lock, Shelf, Store
 from drorch.mirror.lanes import lanes
 from drorch.mirror.ledger import Ledger, interval
 from drorch.mirror.names import CONFIG, CONFIG_LIMIT, REMOVED, File, Kind, digest, file_at, paired
-from drorch.mirror.transfer import Step, summary
+from drorch.mirror.transfer import Stage, summary
 
 GRACE: Final = timedelta(days=30)
 SHRINK: Final = 0.5
@@ -183,7 +183,7 @@ def reclaim(
     gone: Gone,
     *,
     check: Callable[[], None] = lambda: None,
-    show: Callable[[Step], None] = lambda _: None,
+    show: Callable[[Stage], None] = lambda _: None,
 ) -> Reclaimed:
     """Remove these files with all their versions, so that whatever is left at any moment is whole.
 
@@ -199,7 +199,7 @@ def reclaim(
             done.versions += versions
             done.objects += 1
             done.bytes += size
-            show(Step(f"removing {file.kind.value}", done_bytes=done.bytes, done=done.objects))
+            show(Stage(f"removing {file.kind.value}", done_bytes=done.bytes, done=done.objects))
 
     with lanes(target.lanes, check) as open_lanes:
         for kind in REMOVED:

@@ -19,7 +19,7 @@ from drorch.core.store import Store, Version
 from drorch.mirror.keys import KEY_LIMIT, is_key
 from drorch.mirror.lanes import Lanes, lanes
 from drorch.mirror.names import CONFIG, CONFIG_LIMIT, FILE_LIMIT, UPLOADED, File, Kind, digest, file_at
-from drorch.mirror.transfer import Step
+from drorch.mirror.transfer import Stage
 
 SHOWN: Final = 100
 
@@ -75,7 +75,7 @@ def recover(
     as_of: datetime | None,
     config: str,
     check: Callable[[], None] = lambda: None,
-    show: Callable[[Step], None] = lambda _: None,
+    show: Callable[[Stage], None] = lambda _: None,
 ) -> Recovered:
     """Rebuild the repository whose mirror lies in ``folder`` (ends with ``/``) of a store.
 
@@ -106,10 +106,10 @@ class _Recovery:
     as_of: datetime | None
     config: str
     check: Callable[[], None]
-    show: Callable[[Step], None]
+    show: Callable[[Stage], None]
     done: Recovered = field(default_factory=Recovered)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    step: Step = field(default_factory=lambda: Step("recovering"))
+    step: Stage = field(default_factory=lambda: Stage("recovering"))
 
     def carry_out(self) -> Recovered:
         config = self._config()
@@ -183,7 +183,7 @@ class _Recovery:
         there = {entry.key: entry.size for entry in self.into.entries(f"{kind.value}/")}
         for candidate in self._keys() if kind is Kind.KEYS else self._candidates(kind):
             self.check()
-            self.step = Step(f"recovering {kind.value}", self.step.done_bytes, 0, self.step.done)
+            self.step = Stage(f"recovering {kind.value}", self.step.done_bytes, 0, self.step.done)
             size = max((version.size for version in candidate.versions), default=0)
             open_lanes.do(partial(self._take, candidate, there.get(candidate.file.key)), weight=size)
 
@@ -245,5 +245,5 @@ class _Recovery:
                     done.newest = version.modified
             if candidate.covered or (version is not None and version is not candidate.versions[-1]):
                 done.older += 1
-            self.step = Step(self.step.text, self.step.done_bytes + size, 0, self.step.done + 1)
+            self.step = Stage(self.step.text, self.step.done_bytes + size, 0, self.step.done + 1)
             self.show(self.step)

@@ -55,7 +55,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Stage:
     """How far a pass is."""
 
     text: str
@@ -117,7 +117,7 @@ def transfer(
     *,
     extend_until: datetime | None = None,
     check: Callable[[], None] = lambda: None,
-    show: Callable[[Step], None] = lambda _: None,
+    show: Callable[[Stage], None] = lambda _: None,
 ) -> Passed:
     """Bring the copy of a repository in ``folder`` (ends with ``/``) of a store up to date.
 
@@ -164,13 +164,13 @@ class _Pass:
     known: Known
     extend_until: datetime | None
     check: Callable[[], None]
-    show: Callable[[Step], None]
+    show: Callable[[Stage], None]
     passed: Passed
     latest: datetime | None
     """The newest time that the store gave to what was sent or looked at."""
     rotten: list[File] = field(default_factory=list)
     gone: list[File] = field(default_factory=list)
-    step: Step = field(default_factory=lambda: Step(""))
+    step: Stage = field(default_factory=lambda: Stage(""))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def carry_out(self, config: bytes) -> Passed:
@@ -205,7 +205,7 @@ class _Pass:
 
     def _list(self, kind: Kind) -> _Work:
         """Compare source and copy by their listings."""
-        self.show(Step(f"listing {kind.value}"))
+        self.show(Stage(f"listing {kind.value}"))
         passed, since = self.passed, self.known.seen_until
         work = _Work(Files(kind), Files(kind), Files(kind), Files(kind))
         below = f"{kind.value}/"
@@ -270,7 +270,7 @@ class _Pass:
         files = [one for each in work.values() for one in (each.missing, each.wrong, each.doubtful)]
         if self.extend_until is not None:
             files += [each.there for each in work.values()]
-        self.step = Step(
+        self.step = Stage(
             "",
             total=sum(len(one) for one in files),
             total_bytes=sum(one.bytes for each in work.values() for one in (each.missing, each.wrong)),
@@ -388,7 +388,7 @@ class _Pass:
     def _done(self, file: File, size: int) -> None:
         with self.lock:
             step = self.step
-            self.step = Step(
+            self.step = Stage(
                 f"mirroring {file.kind.value}", step.done_bytes + size, step.total_bytes, step.done + 1, step.total
             )
             self.show(self.step)

@@ -140,8 +140,7 @@ class _Look:
 
     def _damaged(self, key: tuple[str, str], done: Witness | None) -> str:
         """What the newest audit found wrong, unless a pass has mended it since."""
-        audits = [one for one in self.seen if one.kind == "audit" and (one.repository, one.said("store")) == key]
-        newest = audits[0] if audits else None
+        newest = audit_of(self.seen, *key)
         if newest is None or done is None or newest.ended < done.ended:
             return ""
         wrong = [f"{newest.facts[what]} {what}" for what in ("missing", "altered") if newest.facts.get(what)]
@@ -260,3 +259,11 @@ class _Look:
 def _shown(one: Witness) -> tuple[str, ...]:
     """The sources whose newest point a step shows to be elsewhere."""
     return tuple(source for source, level in one.levels.items() if level.height >= ProofLevel.COPIED.height)
+
+
+def audit_of(seen: Sequence[Witness], repository: str, store: str) -> Witness | None:
+    """The newest audit of a mirror."""
+    for one in seen:
+        if one.kind == "audit" and (one.repository, one.said("store")) == (repository, store):
+            return one
+    return None

@@ -14,7 +14,7 @@ from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
 from drorch.core.step import RunState
 from drorch.engine.journal import Run
-from drorch.reports.copies import Copy
+from drorch.reports.copies import Copy, audit_of
 from drorch.reports.digits import WANTED, Digit, Fact
 from drorch.reports.intended import running
 from drorch.reports.proof import PROOF_LASTS, points_of
@@ -96,7 +96,7 @@ class Faults:
     def _audited(self) -> Iterator[tuple[Fact, int | None]]:
         for copy in self.backups:
             if copy.role == "mirror":
-                yield self._audit(copy, audit_of(copy, self.seen))
+                yield self._audit(copy, audit_of(self.seen, copy.repository, copy.store))
 
     def _audit(self, copy: Copy, newest: Witness | None) -> tuple[Fact, int | None]:
         if newest is None:
@@ -159,14 +159,6 @@ class Faults:
             return Fact(f"the last drill is {age}", good=False, at=at, by=by, do=again), None
         what = f"drill {_since(at, self.now)} restored {', '.join(self.service.sources)}"
         return Fact(what, good=True, at=at, by=by), 0
-
-
-def audit_of(copy: Copy, seen: Sequence[Witness]) -> Witness | None:
-    """The newest audit of a mirror."""
-    for one in seen:
-        if one.kind == "audit" and (one.repository, one.said("store")) == (copy.repository, copy.store):
-            return one
-    return None
 
 
 def _since(at: datetime, now: datetime) -> str:

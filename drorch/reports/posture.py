@@ -17,10 +17,10 @@ from drorch.core.model import Json
 from drorch.core.store import Grade
 from drorch.engine.journal import Run
 from drorch.reports import places
-from drorch.reports.copies import Copy, copies_of, limit_of
+from drorch.reports.copies import Copy, audit_of, copies_of, limit_of
 from drorch.reports.digits import WANTED, Digit, Fact
 from drorch.reports.domains import Weakness, weaknesses
-from drorch.reports.faults import CHECK_LASTS, Faults, audit_of
+from drorch.reports.faults import CHECK_LASTS, Faults
 from drorch.reports.intended import running
 from drorch.reports.text import length
 from drorch.reports.witness import AHEAD, Witness, count_in, mapping_in, moment_in, text_in
@@ -238,7 +238,7 @@ class _Judge:
         if until <= self.now:
             ago = f"the locks of the {copy.what} ended {length(self.now - until)} ago"
             return Fact(ago, good=False, at=copy.at, by=copy.by, do=again)
-        audit = audit_of(copy, self.seen)
+        audit = audit_of(self.seen, copy.repository, copy.store)
         bare = count_in(audit.facts.get("unlocked")) if audit is not None and copy.at and audit.ended > copy.at else 0
         if audit is not None and bare:
             what = f"{bare} objects of the {copy.what} were found unlocked"

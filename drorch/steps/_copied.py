@@ -8,7 +8,7 @@ from drorch.core.host import printable
 from drorch.core.model import Json
 from drorch.core.repository import Snapshot
 from drorch.core.step import Tools
-from drorch.mirror.transfer import Step as Stage
+from drorch.mirror.transfer import Stage
 from drorch.steps._points import choose
 
 _EVERY = 0.1

@@ -15,7 +15,7 @@ from drorch.core.repository import RepositorySpec
 from drorch.core.source import Tree
 from drorch.core.store import Shelf, Store
 from drorch.mirror.recover import recover
-from drorch.mirror.transfer import Known, Step, transfer
+from drorch.mirror.transfer import Known, Stage, transfer
 from drorch.stores.directory import DirectoryStore
 from drorch.stores.shelves import open_shelf
 from support.ceph import Ceph
@@ -125,7 +125,7 @@ def test_from_and_to(
     source = SOURCES[origin](filled, request)
     stack.callback(source.close)
     store = TARGETS[kind](place, request, stack)
-    seen: list[Step] = []
+    seen: list[Stage] = []
     done = transfer(source, store, "nas/", Known(), show=seen.append)
     assert done.uploaded == done.objects == len(files(filled.folder))
     last = seen[-1]
