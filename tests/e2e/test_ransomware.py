@@ -6,8 +6,10 @@ What must come back, byte for byte, is what was there before: from the bucket al
 import hashlib
 import os
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,12 @@ from support.offsite import Bucketed
 def _tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder with its content."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _rows(database: Path) -> list[str]:
+    """Everything that a SQLite database holds, as statements."""
+    with closing(sqlite3.connect(database)) as connection:
+        return list(connection.iterdump())
 
 
 def _destroy(bucketed: Bucketed) -> Counter[str]:
@@ -68,6 +76,7 @@ def test_everything_comes_back(bucketed: Bucketed, tmp_path: Path, memory: str) 
     site = bucketed.site
     site.drorch("backup", "shop")
     before = _tree(site.folder / "primary" / "media")
+    orders = _rows(site.folder / "primary" / "shop.db")
     shop = site.json("status")["services"][0]
     assert {source["newest"]["level"] for source in shop["sources"]} == {"copied"}
     moment = datetime.now(UTC)
@@ -83,6 +92,8 @@ def test_everything_comes_back(bucketed: Bucketed, tmp_path: Path, memory: str) 
     site.drorch(*words, expect=0 if memory == "kept" else Exit.EXCEPTIONS)
     site.inventory.write_text(site.inventory.read_text().replace("url: ../vault", f"url: {rebuilt}"))
     site.drorch("restore", "shop")
-    (restored,) = (site.folder / "primary").glob(".drorch/restores/*/media/tree")
-    found = {Path(name).name: content for name, content in _tree(restored).items()}
-    assert found == {Path(name).name: content for name, content in before.items()}
+    (media,) = (site.folder / "primary").glob(".drorch/restores/*/media/tree")
+    (found,) = (path for path in media.rglob("media") if path.is_dir())
+    assert _tree(found) == before
+    (database,) = (site.folder / "primary").glob(".drorch/restores/*/database/**/*.db")
+    assert _rows(database) == orders
