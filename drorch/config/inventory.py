@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag
 
 from drorch.core.host import FakeHostSpec, LocalHostSpec, SshHostSpec
-from drorch.core.model import Frozen, HostName, Name, RepositoryName
+from drorch.core.model import Duration, Frozen, HostName, Name, RepositoryName, StoreName, parse_duration
 from drorch.core.repository import RepositorySpec
 from drorch.core.scene import Objectives
 from drorch.core.schedule import TimeZone
@@ -32,6 +32,26 @@ def _one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+class Probe(Frozen):
+    """How customers would see the service: what is asked again and again while it is moved."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[!-~]+$")]
+    """An address that only answers with success while customers are served, such as ``https://shop.example.com/``."""
+    host: HostName | None = None
+    """From where it is asked; from the controller unless said."""
+    every: Duration = parse_duration("250ms")
+    """How often."""
+
+
+class Person(Frozen):
+    """Somebody who may approve."""
+
+    key: Annotated[str, StringConstraints(pattern=r"^(ssh-|ecdsa-|sk-)[!-~]+ [A-Za-z0-9+/=]+( .*)?$")]
+    """Their public SSH key, as it stands in ``~/.ssh/id_ed25519.pub``."""
+    logins: tuple[str, ...] = ()
+    """How drorch sees them when they type, as ``anna@laptop`` or ``anna``: whoever asks does not approve."""
+
+
 class Service(Frozen):
     """What the business must keep running."""
 
@@ -47,6 +67,12 @@ class Service(Frozen):
     """Where its snapshots go."""
     sources: Annotated[dict[Name, AnySource], Field(min_length=1)]
     """What of it is backed up, by a name that runbooks use."""
+    lease: StoreName | None = None
+    """A store in which whoever moves the service claims it first, so that two controllers never act at once."""
+    vantages: tuple[HostName, ...] = ()
+    """Further hosts from which is looked at who reaches whom before a failover: a third opinion."""
+    probe: Probe | None = None
+    """How customers would see it, to measure an outage as they do."""
 
 
 class Inventory(Frozen):
@@ -66,5 +92,7 @@ class Inventory(Frozen):
     """What the business must keep running, by name."""
     notify: dict[Name, AnyRoute] = Field(default_factory=dict)
     """Routes: ways to tell people, by name."""
+    people: dict[Name, Person] = Field(default_factory=dict)
+    """Who may approve what needs a second person, by name."""
     secrets: dict[Name, SecretSpec] = Field(default_factory=dict)
     """Where each secret comes from, by name. The secrets themselves never stand here."""

@@ -15,6 +15,7 @@ TABLES: Final[Mapping[str, str]] = {
     "store": "stores",
     "secret": "secrets",
     "notify": "notify",
+    "person": "people",
 }
 """What a name may name → the inventory's key that defines it."""
 

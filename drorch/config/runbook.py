@@ -16,7 +16,17 @@ from pydantic import (
     model_validator,
 )
 
-from drorch.core.model import Frozen, HostName, Name, NotifyName, ServiceName, StoreName
+from drorch.core.model import (
+    Duration,
+    Frozen,
+    HostName,
+    Name,
+    NotifyName,
+    Ref,
+    ServiceName,
+    StoreName,
+    parse_duration,
+)
 from drorch.core.scene import RunKind
 from drorch.core.schedule import Schedule
 from drorch.core.step import Step
@@ -40,6 +50,17 @@ Action = Annotated[
     Annotated[Parallel, Tag("parallel")] | Annotated[AnyStep, Tag("step")],
     Discriminator(_block_or_step),
 ]
+
+
+class Approval(Frozen):
+    """The agreement of other people, each signed with their SSH key."""
+
+    required: Annotated[int, Field(ge=1, le=5)] = 1
+    """How many; whoever asked does not count, and nobody counts twice."""
+    timeout: Duration = parse_duration("15m")
+    """How long they have; no answer is a no."""
+    by: Annotated[tuple[Annotated[Name, Ref("person")], ...], Field(min_length=1)] | None = None
+    """Who may; everybody under ``people:`` of the inventory unless said."""
 
 
 class OnRunFailure(Frozen):
@@ -140,6 +161,15 @@ class Runbook(Frozen):
     """The service of the inventory that it works on."""
     standby: HostName | None = None
     """Where a drill restores; the service's first standby unless said."""
+    to: HostName | None = None
+    """The host that a failover or failback leads to; the service's first standby unless said."""
+    approval: Approval | None = None
+    """How many other people must agree before a failover or failback begins, and how long they have."""
+    commit: Duration | None = None
+    """How long after its last step a failover without a point of no return waits for `drorch confirm`; without an answer
+    everything is taken back."""
+    rehearses: Annotated[Name, Ref("runbook")] | None = None
+    """Of a drill: the failover that is rehearsed, apart from everything live, instead of steps of its own."""
     schedule: Schedule | None = None
     """When the daemon runs it; only when told to unless said."""
     snapshot: Annotated[
@@ -147,10 +177,18 @@ class Runbook(Frozen):
     ] = "latest"
     """Which recovery point is restored: ``latest``, ``random``, ``{before: 2026-10-01}`` or a snapshot id;
     ``{store: offsite}``, alone or with ``before``, for one from the off-site copy."""
-    steps: Annotated[tuple[Action, ...], Field(min_length=1)]
+    steps: tuple[Action, ...] = ()
     """What is done, in this order; steps below one ``parallel:`` run side by side."""
     on_failure: OnRunFailure | None = None
     """Whom to tell when it fails or waits for a person."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.rehearses is None and not self.steps:
+            raise ValueError("has no steps")
+        if self.rehearses is not None and self.steps:
+            raise ValueError("has steps and rehearses another runbook; leave one of them out")
+        return self
 
     @property
     def point(self) -> str:

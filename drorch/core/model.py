@@ -32,7 +32,7 @@ class Ref:
     ``HostName`` field is checked against the inventory without a line of code of its own.
     """
 
-    to: Literal["host", "service", "source", "repository", "store", "secret", "notify", "step"]
+    to: Literal["host", "service", "source", "repository", "store", "secret", "notify", "step", "runbook", "person"]
 
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"

@@ -13,6 +13,8 @@ from drorch.core.source import Destination, Source
 from drorch.core.store import StoreSpec
 
 RunKind = Literal["backup", "drill", "failover", "failback", "maintenance"]
+Mode = Literal["planned", "unplanned"]
+"""Of a failover or failback: with the old primary's help, so that nothing is lost; or without it."""
 PointSelection = str
 """``latest``, ``random``, ``before:ISO-TIME`` or a snapshot id."""
 
@@ -35,7 +37,7 @@ class Scene:
     objectives: Objectives
     primary: str
     target: str | None
-    """The standby of a drill or failover; None for the other kinds."""
+    """The host that a drill restores on, or that a failover or failback leads to; None for the other kinds."""
     sources: Mapping[str, Source]
     repository: str
     repositories: Mapping[str, RepositorySpec]
@@ -48,6 +50,28 @@ class Scene:
     stores: Mapping[str, StoreSpec] = field(default_factory=dict)
     store: str | None = None
     """The store whose mirror recovery points are restored from; None for the repository itself."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """The address of each host that has one."""
+    mode: Mode | None = None
+    """Of a failover or failback; it may change from planned to unplanned while it runs, never back."""
+    runbook: str = ""
+    """Which runbook this is."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether this leads the service to another host."""
+        return self.kind in ("failover", "failback")
+
+    @property
+    def destination_host(self) -> str:
+        """The host that a failover, or its rehearsal, leads to.
+
+        Raises:
+            Refused: there is none.
+        """
+        if self.target is None:
+            raise Refused(f"{self.service} has no host to lead to", hint="name one under `to:` of the runbook")
+        return self.target
 
     @property
     def drill(self) -> bool:

@@ -1,6 +1,7 @@
 """Sources: what can be backed up and restored. One file in `drorch.sources` is one kind."""
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -8,6 +9,9 @@ from drorch.core.evidence import Evidence, Failure
 from drorch.core.host import Command, Host
 from drorch.core.model import Frozen, HostName, Json, Name, SecretRef
 from drorch.core.secret import Secrets
+
+if TYPE_CHECKING:
+    from drorch.core.replication import Replication
 
 
 class Tree(Frozen):
@@ -94,6 +98,10 @@ class Source(Frozen, ABC):
     def remedy(self, errors: str) -> str:
         """What to do about a part's command that failed with these lines of standard error; empty for no idea; pure."""
         return ""
+
+    def replication(self) -> "Replication | None":
+        """How a standby follows it; None where none does, so that a failover must restore it. Pure."""
+        return None
 
     @abstractmethod
     def load(self, host: Host, into: Destination, secrets: Secrets) -> Restored | Failure:

@@ -6,7 +6,7 @@ plan's line. The engine stores it as JSON inside the plan and may perform it aga
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,10 +17,11 @@ from pydantic import Field
 
 from drorch.core.clock import Clock, Deadline
 from drorch.core.evidence import Evidence, Failure, Outcome, Progress
+from drorch.core.finding import Finding
 from drorch.core.host import Host
 from drorch.core.model import Duration, Frozen, Json, Name, parse_duration
 from drorch.core.repository import Repository
-from drorch.core.scene import RunFacts, Scene
+from drorch.core.scene import Mode, RunFacts, Scene
 from drorch.core.secret import Secrets
 from drorch.core.store import Reading, Shelf, Store
 
@@ -235,6 +236,8 @@ class Question(Frozen):
 
     text: str
     timeout: Duration
+    verbs: tuple[str, str] = ("confirm", "refuse")
+    """The yes and the no."""
 
 
 class Step(Frozen, ABC):
@@ -250,6 +253,8 @@ class Step(Frozen, ABC):
     """The runbook kind's own unless said: ``pause`` for failover and failback, ``abort`` for the others."""
     always: bool = False
     """Run it whatever happened before, after everything else."""
+    only: Mode | None = None
+    """Do it in a planned switchover only, or in an unplanned failover only; in both unless said."""
 
     @property
     def default_timeout(self) -> timedelta:
@@ -282,9 +287,31 @@ class Step(Frozen, ABC):
         """Whether `undo` takes back what `perform` did."""
         return False
 
+    @property
+    def irreversible(self) -> bool:
+        """Whether this is a point of no return: nothing that succeeded before it is undone any more."""
+        return False
+
     def undo(self, tools: Tools, evidence: Evidence) -> Outcome:
         """Take it back, given the evidence of the success. Safe to repeat."""
         return Failure(why=f"a {self.kind} step cannot be undone")
+
+    def preflight(self, tools: Tools) -> Iterable[Finding]:
+        """Whether it could succeed now, found out without changing anything. May raise a `DrorchError`, which becomes a
+        finding. Asked long before, on schedule, and once more before a person confirms; `Tools.deadline` is short.
+        """
+        return ()
+
+    def rehearse(self, tools: Tools, earlier: Earlier) -> Outcome:
+        """Bring it about as far as that is possible apart from everything live, in a drill; the fact ``rehearsed`` says
+        what really was, and ``looked_at`` what was only looked at. Safe to repeat; whatever it leaves lies in the run's
+        own folder or is removed by `forget`.
+        """
+        return Evidence(facts={"rehearsed": False})
+
+    def forget(self, tools: Tools) -> Failure | None:
+        """Remove what `rehearse` left outside the run's folder; nothing there is success."""
+        return None
 
     def problems(self, scene: Scene) -> tuple[tuple[str, str, str], ...]:
         """What is wrong with it in this scene: (key, message, hint) each; pure, for `drorch check`."""
