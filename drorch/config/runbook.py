@@ -166,8 +166,8 @@ class Runbook(Frozen):
     approval: Approval | None = None
     """How many other people must agree before a failover or failback begins, and how long they have."""
     commit: Duration | None = None
-    """How long after its last step a failover without a point of no return waits for `drorch confirm`; without an answer
-    everything is taken back."""
+    """How long after its last step a failover without a point of no return waits for `drorch confirm`; without an
+    answer everything is taken back."""
     rehearses: Annotated[Name, Ref("runbook")] | None = None
     """Of a drill: the failover that is rehearsed, apart from everything live, instead of steps of its own."""
     schedule: Schedule | None = None

@@ -77,7 +77,7 @@ def read(content: bytes, file: str) -> Document:
         return Document(file, None, problems=(whole,))
     builder = _Builder(file)
     try:
-        for event in _events(whole):
+        for event in events(whole):
             builder.take(event)
     except _Stop:
         pass
@@ -99,7 +99,8 @@ def _whole(content: bytes, file: str) -> str | Problem:
         return Problem(file, line, "", f"byte 0x{content[error.start]:02x} is no UTF-8", "save the file as UTF-8")
 
 
-def _events(text: str) -> "Iterator[Event]":
+def events(text: str) -> "Iterator[Event]":
+    """What the parser meets, in order; raises whatever the library raises for hostile text."""
     from ruamel.yaml import YAML  # noqa: PLC0415 - help and completion need no YAML
 
     return iter(YAML(typ="safe", pure=True).parse(text))

@@ -24,6 +24,8 @@
     │   ├── Busy                another process works on it
     │   ├── NoSuchRun
     │   └── UnknownName         no service, runbook, host or repository of that name
+    ├── KitError                a recovery kit cannot be made, opened or believed
+    │   └── WrongKey            it is sealed for another key or passphrase
     └── Refused                 a safety rule says no
     Interrupted                 (BaseException) stop at once and record nothing: the step will be done again
 
@@ -176,6 +178,14 @@ class NoSuchRun(RunError):
 
 class UnknownName(RunError):
     """The documents define nothing of that name."""
+
+
+class KitError(DrorchError):
+    """A recovery kit cannot be made, opened or believed."""
+
+
+class WrongKey(KitError):
+    """It is sealed for another key or passphrase."""
 
 
 class Refused(DrorchError):

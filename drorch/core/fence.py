@@ -1,4 +1,4 @@
-"""Fencing: to make sure that the old primary can no longer accept writes. *Unreachable is not fenced.*
+"""Fencing: to make sure that the old primary can no longer accept writes. Unreachable is not fenced.
 
 A ladder's rungs are tried in order until one gives a proof. One file in `drorch.fences` is one rung; the name of its
 model's one required field is the word that users write: ``{stop: [postgresql, shop]}``.

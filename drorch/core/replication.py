@@ -126,8 +126,8 @@ class Replication(Frozen, ABC):
     @abstractmethod
     def follow(self, tools: Tools, pair: Pair, *, keep: str, progress: Progress | None = None) -> Evidence | Failure:
         """Make a server that once was a primary, or is empty or broken, a standby of the leader. What it has that the
-        leader lacks is kept under ``keep`` (a folder name on its own disk) before anything is overwritten; rewound where
-        possible, copied afresh otherwise; the evidence says which, and which transactions only it had.
+        leader lacks is kept under ``keep`` (a folder name on its own disk) before anything is overwritten; rewound
+        where possible, copied afresh otherwise; the evidence says which, and which transactions only it had.
         """
 
     @abstractmethod

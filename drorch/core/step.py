@@ -253,8 +253,8 @@ class Step(Frozen, ABC):
     """The runbook kind's own unless said: ``pause`` for failover and failback, ``abort`` for the others."""
     always: bool = False
     """Run it whatever happened before, after everything else."""
-    only: Mode | None = None
-    """Do it in a planned switchover only, or in an unplanned failover only; in both unless said."""
+    when: Mode | None = None
+    """Do it in a ``planned`` switchover only, or in an ``unplanned`` failover only; in both unless said."""
 
     @property
     def default_timeout(self) -> timedelta:

@@ -74,7 +74,7 @@ class Way(Frozen, ABC):
         return self.lead(tools, turn.back())
 
     def residual(self, tools: Tools, turn: Turn) -> Mapping[str, Json]:
-        """Traffic that still reaches the old host, measured: sessions, requests since, seconds until caches are over."""
+        """Traffic that still reaches the old host, measured: sessions, requests since, seconds until caches end."""
         return {}
 
     def findings(self, tools: Tools, turn: Turn) -> Iterable[Finding]:

@@ -19,9 +19,8 @@ def _bare(value: object) -> object:
 if TYPE_CHECKING:
     AnyRung = Rung
 else:
+    _EACH = tuple(Annotated[kind, Tag(word)] for word, kind in RUNGS.items())
     AnyRung = Annotated[
-        Annotated[
-            Union[tuple(Annotated[kind, Tag(word)] for word, kind in RUNGS.items())], Discriminator(worded(RUNGS))
-        ],  # noqa: UP007 - made at run time
+        Annotated[Union[_EACH], Discriminator(worded(RUNGS))],  # noqa: UP007 - made at run time
         BeforeValidator(_bare),
     ]

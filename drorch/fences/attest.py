@@ -33,8 +33,8 @@ class Attest(Rung):
         """What they attest."""
         more = f"\n{self.attest.instructions.strip()}" if self.attest.instructions else ""
         text = (
-            f"Nothing else could prove that {host} is fenced. Unreachable is not fenced: if it still runs, customers and"
-            f" programs that reach it go on writing there, and those writes will be lost.{more}\n"
+            f"Nothing else could prove that {host} is fenced. Unreachable is not fenced: if it still runs, customers"
+            f" and programs that reach it go on writing there, and those writes will be lost.{more}\n"
             f"Do you attest that {host} can no longer accept writes? Your name is kept with the answer."
         )
         return Question(text=text, timeout=self.attest.timeout, verbs=("attest", "refuse"))

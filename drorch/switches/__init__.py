@@ -13,7 +13,5 @@ WAYS = worded_in(__name__, list(__path__), Way)  # type: ignore[type-abstract]  
 if TYPE_CHECKING:
     AnyWay = Way
 else:
-    AnyWay = Annotated[
-        Union[tuple(Annotated[kind, Tag(word)] for word, kind in WAYS.items())],  # noqa: UP007 - made at run time
-        Discriminator(worded(WAYS)),
-    ]
+    _EACH = tuple(Annotated[kind, Tag(word)] for word, kind in WAYS.items())
+    AnyWay = Annotated[Union[_EACH], Discriminator(worded(WAYS))]  # noqa: UP007 - made at run time
