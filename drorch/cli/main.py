@@ -49,6 +49,7 @@ VERBS: Final[Mapping[str, str]] = {
     "reclaim": "Remove from an off-site copy what its repository no longer has, asked for twice.",
     "repository": "Create, list and unlock repositories.",
     "store": "Make, probe and list stores of off-site copies.",
+    "kit": "Seal all that a recovery needs into one file; open it anywhere.",
     "completion": "Print the shell's completion script.",
 }
 
