@@ -4,11 +4,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import NoReturn, Self
 
+from drorch.config.home import settled
 from drorch.config.load import Documents, load
 from drorch.config.settings import Settings
 from drorch.core.clock import Clock, Halt, SystemClock
@@ -199,12 +200,19 @@ class App:
 
     @cached_property
     def documents(self) -> Documents:
-        """Inventory and runbooks.
+        """Inventory and runbooks; each service's primary is the host on which it lives by now.
 
         Raises:
             ConfigError: they are wrong.
         """
-        return load(self.settings.config, self.settings.runbooks)
+        documents = load(self.settings.config, self.settings.runbooks)
+        homes = {name: home["host"] for name in documents.inventory.services if (home := self.home(name))}
+        return replace(documents, inventory=settled(documents.inventory, homes)) if homes else documents
+
+    def home(self, service: str) -> Mapping[str, Json] | None:
+        """Where a failover has led a service: ``host``, ``since``, ``run``; None while no failover ever did."""
+        found = self.journal.get(f"home:{service}")
+        return found if isinstance(found, dict) else None
 
     @cached_property
     def controller(self) -> Host:

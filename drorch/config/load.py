@@ -1,7 +1,7 @@
 """Documents → checked models. Nothing else reads a user's YAML."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from drorch.config.yaml import MAX_BYTES, Document, read
 from drorch.core.errors import ConfigError, Problem
 from drorch.core.host import printable
 
+_REHEARSED: Final = ("failover", "failback")
 INVENTORY: Final = "drorch.yaml"
 """The inventory's file, in the config folder."""
 
@@ -97,18 +98,43 @@ def check(config: Path, runbooks: Path | None = None) -> Checked:
         if name != file.stem:
             warnings.append(book.problem(("runbook",), f"the file is called {text.file}", f"call it {name}.yaml"))
 
+    problems += _rehearsals(books)
     problems = sorted(set(problems))
     warnings = sorted(set(warnings))
     documents = None
     if not problems and inventory.model is not None:
         documents = Documents(
             inventory=with_absolute_paths(inventory.model, config.absolute()),
-            runbooks={name: model for name in sorted(books) if (model := books[name].model) is not None},
+            runbooks=_whole({name: model for name in sorted(books) if (model := books[name].model) is not None}),
             origins=origins,
             file=inventory_file,
             warnings=tuple(warnings),
         )
     return Checked(documents, tuple(problems), tuple(warnings), (inventory_file, *files))
+
+
+def _rehearsals(books: Mapping[str, Salvaged[Runbook]]) -> Iterator[Problem]:
+    """A problem for each rehearsal of what is no failover of the same service."""
+    for book in books.values():
+        if book.model is None or book.model.rehearses is None or book.left_out(("rehearses",)):
+            continue
+        other = books[book.model.rehearses].model if book.model.rehearses in books else None
+        mine = [name for name, one in books.items() if one.model is not None and one.model.kind in _REHEARSED]
+        hint = f"there is {', '.join(sorted(mine))}" if mine else "write one"
+        if other is None:
+            yield book.problem(("rehearses",), f"there is no runbook {book.model.rehearses}", hint)
+        elif other.kind not in _REHEARSED or other.service != book.model.service:
+            yield book.problem(
+                ("rehearses",), f"{other.runbook} is no failover or failback of {book.model.service}", hint
+            )
+
+
+def _whole(runbooks: Mapping[str, Runbook]) -> dict[str, Runbook]:
+    """The runbooks, each rehearsal with the steps of what it rehearses."""
+    return {
+        name: runbook if runbook.rehearses is None else runbook.rehearsing(runbooks[runbook.rehearses])
+        for name, runbook in runbooks.items()
+    }
 
 
 def _in_context(

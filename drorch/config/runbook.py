@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    PrivateAttr,
     StringConstraints,
     Tag,
     WithJsonSchema,
@@ -169,7 +170,8 @@ class Runbook(Frozen):
     """How long after its last step a failover without a point of no return waits for `drorch confirm`; without an
     answer everything is taken back."""
     rehearses: Annotated[Name, Ref("runbook")] | None = None
-    """Of a drill: the failover that is rehearsed, apart from everything live, instead of steps of its own."""
+    """Of a drill: the failover that is rehearsed first, apart from everything live; what cannot be done apart is only
+    looked at."""
     schedule: Schedule | None = None
     """When the daemon runs it; only when told to unless said."""
     snapshot: Annotated[
@@ -177,18 +179,24 @@ class Runbook(Frozen):
     ] = "latest"
     """Which recovery point is restored: ``latest``, ``random``, ``{before: 2026-10-01}`` or a snapshot id;
     ``{store: offsite}``, alone or with ``before``, for one from the off-site copy."""
-    steps: tuple[Action, ...] = ()
+    steps: Annotated[tuple[Action, ...], Field(min_length=1)] = ()
     """What is done, in this order; steps below one ``parallel:`` run side by side."""
     on_failure: OnRunFailure | None = None
     """Whom to tell when it fails or waits for a person."""
+
+    _rehearsed: tuple[Action, ...] = PrivateAttr(())
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
         if self.rehearses is None and not self.steps:
             raise ValueError("has no steps")
-        if self.rehearses is not None and self.steps:
-            raise ValueError("has steps and rehearses another runbook; leave one of them out")
         return self
+
+    def rehearsing(self, other: "Runbook") -> "Runbook":
+        """This drill, with the steps of the failover that it rehearses before its own."""
+        drill = self.model_copy(update={"standby": self.standby or other.to})
+        drill._rehearsed = other.steps  # noqa: SLF001 - a copy of our own
+        return drill
 
     @property
     def point(self) -> str:
@@ -207,9 +215,12 @@ class Runbook(Frozen):
         def named(block: int, path: tuple[str | int, ...], step: Step) -> Placed:
             wanted = step.id or "-".join(word for word in (step.kind, step.subject) if word)
             taken[wanted] += 1
-            return Placed(block, path, wanted if taken[wanted] == 1 else f"{wanted}-{taken[wanted]}", step)
+            name = wanted if taken[wanted] == 1 else f"{wanted}-{taken[wanted]}"
+            return Placed(block, path, name, step, rehearsed=block < 0)
 
-        for block, action in enumerate(self.steps):
+        first = -len(self._rehearsed)
+        for place, action in enumerate((*self._rehearsed, *self.steps)):
+            block = first + place
             if isinstance(action, Parallel):
                 for index, step in enumerate(action.parallel):
                     yield named(block, ("steps", block, "parallel", index), step)
@@ -225,3 +236,5 @@ class Placed(NamedTuple):
     path: tuple[str | int, ...]
     id: str
     step: Step
+    rehearsed: bool = False
+    """Whether it is another runbook's, to be rehearsed; its path means nothing then."""

@@ -57,9 +57,10 @@ class Case:
     @property
     def target(self) -> str | None:
         """Where a drill restores."""
-        if self.runbook.kind != "drill":
+        said = {"drill": self.runbook.standby, "failover": self.runbook.to, "failback": self.runbook.to}
+        if self.runbook.kind not in said:
             return None
-        return self.runbook.standby or next(iter(self.service.standbys if self.service else ()), None)
+        return said[self.runbook.kind] or next(iter(self.service.standbys if self.service else ()), None)
 
     @property
     def whole(self) -> bool:
@@ -83,7 +84,7 @@ def case(salvaged: Salvaged[Runbook], inventory: Inventory | None, known: Known)
     placed = tuple(runbook.placed())
     last = {one.block for one in placed} - {one.block for one in placed if not one.step.always}
     steps = []
-    for block, path, name, step in placed:
+    for block, path, name, step, _ in placed:
         turn = block + (_ALWAYS_LAST if block in last else 0)
         steps.append(Stands(step, path, name, turn, at(salvaged.document.data, salvaged.original(path))))
     return Case(salvaged, runbook, tuple(steps), inventory, known)
@@ -154,7 +155,7 @@ def _drill(one: Case) -> Iterator[Problem]:
         if one.runbook.standby is not None and one.said("kind"):
             yield one.problem(("standby",), f"a {one.runbook.kind} has no standby", "only drills do; remove it")
         return
-    if one.whole:
+    if one.whole and one.runbook.rehearses is None:
         if not any(stands.step.kind == "restore" for stands in one.steps):
             yield one.problem(("steps",), "a drill without a restore proves nothing", "add {kind: restore, source: …}")
         if not any(_probes(stands) for stands in one.steps):
@@ -163,6 +164,56 @@ def _drill(one: Case) -> Iterator[Problem]:
             )
     if one.service is not None and one.said("service") and one.said("standby"):
         yield from _apart(one, one.service)
+
+
+def _moves(one: Case) -> Iterator[Problem]:
+    """What a failover or failback must have, and what only they may have."""
+    book = one.runbook
+    if not one.said("kind"):
+        return
+    if book.kind not in ("failover", "failback"):
+        for key in ("to", "approval", "commit"):
+            if getattr(book, key) is not None:
+                yield one.problem((key,), f"a {book.kind} knows no {key}", "only failover and failback do; remove it")
+        for stands in one.steps:
+            if stands.step.when is not None:
+                yield one.problem(
+                    (*stands.path, "when"), f"a {book.kind} is neither planned nor unplanned", "remove it"
+                )
+        if book.rehearses is not None and book.kind != "drill":
+            yield one.problem(("rehearses",), f"a {book.kind} rehearses nothing", "only drills do; remove it")
+        return
+    if book.schedule is not None:
+        yield one.problem(("schedule",), f"a {book.kind} never begins by itself", "a person decides; remove it")
+    if one.inventory is not None and book.approval is not None and one.said("approval"):
+        may = book.approval.by or tuple(one.inventory.people)
+        if len(may) < book.approval.required:
+            message = f"{book.approval.required} must agree, but only {len(may)} may"
+            yield one.problem(("approval",), message, "name them, with their keys, under people: in the inventory")
+    if one.whole:
+        yield from _fenced_first(one)
+
+
+def _fenced_first(one: Case) -> Iterator[Problem]:
+    """Nothing irreversible without a fence before it, and no roll-back over it."""
+    fences = [stands.turn for stands in one.steps if stands.step.kind == "fence" and stands.step.when is None]
+    final = [stands for stands in one.steps if stands.step.irreversible]
+    for stands in final:
+        if not any(turn < stands.turn for turn in fences):
+            yield one.problem(
+                stands.path,
+                f"{stands.step.kind} without a fence before it: two primaries would take writes",
+                "add {kind: fence, host: …, ladder: […]} before it",
+            )
+    if not fences and not final:
+        place: Path = ("steps",)
+        yield one.problem(place, "nothing fences the old primary", "begin with {kind: fence, host: …, ladder: […]}")
+    if final and one.runbook.commit is not None:
+        yield one.problem(
+            ("commit",),
+            f"nothing can be taken back after {final[0].id}",
+            "leave commit out; the way back is a failback",
+        )
 
 
 def _probes(stands: Stands) -> bool:
@@ -271,10 +322,21 @@ def scene_of(inventory: Inventory, runbook: Runbook, service: Service, target: s
         snapshot=runbook.point,
         stores=inventory.stores,
         store=runbook.store,
+        addresses={name: spec.address for name, spec in inventory.hosts.items() if isinstance(spec, SshHostSpec)},
+        mode={"failover": "unplanned", "failback": "planned"}.get(runbook.kind),  # type: ignore[arg-type]  # both are modes
+        runbook=runbook.runbook,
     )
 
 
-_CHECKS: Final[tuple[Callable[[Case], Iterator[Problem]], ...]] = (_ids, _people, _order, _texts, _drill, _own_words)
+_CHECKS: Final[tuple[Callable[[Case], Iterator[Problem]], ...]] = (
+    _ids,
+    _people,
+    _order,
+    _texts,
+    _drill,
+    _moves,
+    _own_words,
+)
 
 
 def sources_of(inventory: object) -> Mapping[str, tuple[str, ...]]:

@@ -118,6 +118,8 @@ class RunFacts:
     """The plan's digest, 64 hexadecimal digits."""
     started: datetime
     """When the run began, UTC; the same after every resume."""
+    by: str = ""
+    """Who began it, as ``user@machine``."""
 
 
 def slug(run: str) -> str:

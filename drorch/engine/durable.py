@@ -28,7 +28,8 @@ from drorch.core.clock import Halt
 from drorch.core.errors import DrorchError, Interrupted, RunError, SettingsError
 from drorch.core.evidence import Evidence
 from drorch.core.model import Json
-from drorch.engine.interpret import Answer, Attempt, Ending, Story, attempts, interpret
+from drorch.core.scene import Mode
+from drorch.engine.interpret import Answer, Attempt, Before, Ending, Story, attempts, interpret
 from drorch.engine.perform import Performer
 from drorch.engine.plan import PlannedStep
 
@@ -82,22 +83,22 @@ class _Recorded:
     def __init__(self, execution: _Execution) -> None:
         self._performer = execution.performer
 
-    def attempt(self, planned: PlannedStep, number: int, earlier: Mapping[str, Evidence], *, undo: bool) -> Attempt:
+    def attempt(self, planned: PlannedStep, number: int, before: Before, *, undo: bool) -> Attempt:
         def act() -> Json:
             with _unrecorded():
-                return self._performer.attempt(planned, number, earlier, undo=undo).model_dump(mode="json")
+                return self._performer.attempt(planned, number, before, undo=undo).model_dump(mode="json")
 
         name = f"{'undo ' if undo else ''}{planned.id}#{number}"
         return Attempt.model_validate(DBOS.run_step({"name": name}, act))
 
     def side_by_side(
-        self, steps: Sequence[PlannedStep], first: Mapping[str, int], earlier: Mapping[str, Evidence]
+        self, steps: Sequence[PlannedStep], first: Mapping[str, int], before: Before
     ) -> Mapping[str, tuple[Attempt, ...]]:
-        told = {step: evidence.model_dump(mode="json") for step, evidence in earlier.items()}
+        told = {step: evidence.model_dump(mode="json") for step, evidence in before.earlier.items()}
         handles = {}
         for planned in sorted(steps, key=lambda planned: planned.id):
             with SetWorkflowID(f"{self._performer.run.id}/{planned.id}#{first[planned.id]}"):
-                handles[planned.id] = DBOS.start_workflow(_branch, planned.id, first[planned.id], told)
+                handles[planned.id] = DBOS.start_workflow(_branch, planned.id, first[planned.id], told, before.mode)
         results = {step: handle.get_result(polling_interval_sec=0.2) for step, handle in handles.items()}
         return {step: tuple(Attempt.model_validate(one) for one in result) for step, result in results.items()}
 
@@ -152,11 +153,12 @@ def _run(plan: str) -> Json:
 
 
 @DBOS.workflow(name="branch")
-def _branch(step_id: str, first: int, earlier: dict[str, Json]) -> Json:
+def _branch(step_id: str, first: int, earlier: dict[str, Json], mode: Mode | None = None) -> Json:
     def act(execution: _Execution) -> Json:
         planned = execution.performer.plan.step(step_id)
         evidence = {step: Evidence.model_validate(value) for step, value in earlier.items()}
-        done = attempts(_Recorded(execution), execution.story, planned, first, evidence)
+        before = Before(earlier=evidence, mode=mode)
+        done = attempts(_Recorded(execution), execution.story, planned, first, before)
         return [attempt.model_dump(mode="json") for attempt in done]
 
     return _resumable(act)

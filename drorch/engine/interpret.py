@@ -15,10 +15,11 @@ from typing import Literal, Protocol
 
 from drorch.core.evidence import Evidence, Failure
 from drorch.core.model import Frozen, Json
+from drorch.core.scene import Mode
 from drorch.core.step import OnFailure, Question, RunState, StepState
 from drorch.engine.plan import Block, Plan, PlannedStep
 
-Verb = Literal["retry", "skip", "abort", "confirm", "refuse"]
+Verb = Literal["retry", "skip", "abort", "confirm", "refuse", "approve", "attest", "unplanned"]
 
 PATIENCE = timedelta(days=30)
 """How long a paused run waits for an answer before it gives up."""
@@ -57,12 +58,12 @@ class Answer(Frozen):
 class Durable(Protocol):
     """Actions that are recorded: on a replay the record answers and nothing is done."""
 
-    def attempt(self, planned: PlannedStep, number: int, earlier: Mapping[str, Evidence], *, undo: bool) -> Attempt:
+    def attempt(self, planned: PlannedStep, number: int, before: "Before", *, undo: bool) -> Attempt:
         """Perform (or undo) a step once."""
         ...
 
     def side_by_side(
-        self, steps: Sequence[PlannedStep], first: Mapping[str, int], earlier: Mapping[str, Evidence]
+        self, steps: Sequence[PlannedStep], first: Mapping[str, int], before: "Before"
     ) -> Mapping[str, tuple[Attempt, ...]]:
         """`attempts` of several steps at once, starting at the given numbers; ends when all have ended."""
         ...
@@ -100,6 +101,15 @@ class Story(Protocol):
         ...
 
 
+class Before(Frozen):
+    """What a step finds when it starts."""
+
+    earlier: Mapping[str, Evidence]
+    """Evidence of the steps that succeeded before, by step id."""
+    mode: Mode | None = None
+    """Of a failover or failback: how it is done by now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a run ended."""
@@ -113,15 +123,13 @@ class Ending:
     attempts: tuple[Attempt, ...] = ()
 
 
-def attempts(
-    durable: Durable, story: Story, planned: PlannedStep, first: int, earlier: Mapping[str, Evidence]
-) -> tuple[Attempt, ...]:
+def attempts(durable: Durable, story: Story, planned: PlannedStep, first: int, before: Before) -> tuple[Attempt, ...]:
     """Perform a step until it succeeds, fails for good or has no retries left; the last attempt decides."""
     done: list[Attempt] = []
     retries = planned.step.retries
     while True:
         number = first + len(done)
-        attempt = durable.attempt(planned, number, earlier, undo=False)
+        attempt = durable.attempt(planned, number, before, undo=False)
         story.attempted(attempt)
         done.append(attempt)
         failure = attempt.failure
@@ -142,6 +150,11 @@ class _Course:
     attempts: list[Attempt] = field(default_factory=list)
     exceptions: list[str] = field(default_factory=list)
     ending: Ending | None = None
+    mode: Mode | None = None
+
+    def before(self) -> Before:
+        """What the next step finds."""
+        return Before(earlier=dict(self.evidence), mode=self.mode)
 
     def fail(self, state: RunState, why: str, *, hint: str = "", step: str = "") -> None:
         """The run will end so, unless it already ends in another way: the first cause stays."""
@@ -161,11 +174,13 @@ class _Course:
 
 def interpret(plan: Plan, durable: Durable, story: Story) -> Ending:
     """Carry out a plan to its end."""
-    course = _Course(plan, durable, story)
+    course = _Course(plan, durable, story, mode=plan.mode)
     for block in plan.blocks:
         _block(course, block)
         if course.ending is not None:
             break
+    if course.ending is None and plan.commit is not None:
+        _commit(course, plan.commit)
     for planned in plan.afterwards:
         _last_words(course, planned)
     ending = _ending(course)
@@ -189,7 +204,20 @@ def _block(course: _Course, block: Block) -> None:
     todo = [planned for planned in block.steps if _agreed(course, planned)]
     while todo and course.ending is None:
         failed = _perform(course, todo)
-        todo = [planned for planned, last in failed if _after_failure(course, planned, last)]
+        again = [planned for planned, last in failed if _after_failure(course, planned, last)]
+        todo = [planned for planned in again if _agreed(course, planned)]
+
+
+def _commit(course: _Course, length: timedelta) -> None:
+    """Wait for a person's word that it may stay so; without one, take everything back."""
+    text = f"{course.plan.runbook} is done. Shall it stay so? Without an answer everything is taken back."
+    detail: dict[str, Json] = {"step": "commit", "question": text, "verbs": ["confirm", "refuse"]}
+    answer = course.ask(RunState.WAITING_APPROVAL, "commit?", length, detail, text)
+    if answer is not None and answer.verb == "confirm":
+        return
+    why = "nobody confirmed it in time" if answer is None else f"it was refused by {answer.by}"
+    course.fail(RunState.CANCELLED, f"{why}, so it was taken back", step="commit")
+    _undo(course)
 
 
 def _last_words(course: _Course, planned: PlannedStep) -> None:
@@ -206,17 +234,21 @@ def _last_words(course: _Course, planned: PlannedStep) -> None:
 
 def _agreed(course: _Course, planned: PlannedStep) -> bool:
     """Whether the step may start: no question, or a person's yes. No answer in time is a no."""
-    if course.ending is not None:
+    if course.ending is not None or planned.step.when not in (None, course.mode):
         return False
+    if planned.part != "perform":
+        return True
     question: Question | None = planned.step.question(course.plan.scene, course.evidence)
     if question is None:
         return True
-    detail: dict[str, Json] = {"step": planned.id, "question": question.text, "verbs": ["confirm", "refuse"]}
-    answer = course.ask(RunState.WAITING_APPROVAL, f"{planned.id}?", question.timeout, detail, question.text)
+    detail: dict[str, Json] = {"step": planned.id, "question": question.text, "verbs": list(question.verbs)}
+    asked = course.counts.get(planned.id, 0)
+    topic = f"{planned.id}?{asked + 1}" if asked else f"{planned.id}?"
+    answer = course.ask(RunState.WAITING_APPROVAL, topic, question.timeout, detail, question.text)
     if answer is None:
         course.fail(RunState.TIMED_OUT, f"{planned.id}: nobody answered in time, which is a no", step=planned.id)
         return False
-    if answer.verb == "confirm":
+    if answer.verb == question.verbs[0]:
         course.evidence[planned.id] = Evidence(facts={"confirmed_by": answer.by, "note": answer.note})
         return True
     reason = f": {answer.note}" if answer.note else ""
@@ -227,13 +259,13 @@ def _agreed(course: _Course, planned: PlannedStep) -> bool:
 def _perform(course: _Course, todo: Sequence[PlannedStep]) -> list[tuple[PlannedStep, Attempt]]:
     """Perform steps, side by side when there are several; gives those that failed with their last attempt."""
     first = {planned.id: course.counts.get(planned.id, 0) + 1 for planned in todo}
-    earlier = dict(course.evidence)
+    before = course.before()
     outcomes: Mapping[str, tuple[Attempt, ...]]
     if len(todo) == 1:
         only = todo[0]
-        outcomes = {only.id: attempts(course.durable, course.story, only, first[only.id], earlier)}
+        outcomes = {only.id: attempts(course.durable, course.story, only, first[only.id], before)}
     else:
-        outcomes = course.durable.side_by_side(todo, first, earlier)
+        outcomes = course.durable.side_by_side(todo, first, before)
     failed = []
     for planned in todo:
         done = outcomes[planned.id]
@@ -241,6 +273,7 @@ def _perform(course: _Course, todo: Sequence[PlannedStep]) -> list[tuple[Planned
         course.attempts.extend(done)
         evidence = done[-1].evidence
         if evidence is None:
+            course.evidence.pop(planned.id, None)  # a person's answer to this step was for this attempt
             failed.append((planned, done[-1]))
         else:
             course.evidence[planned.id] = evidence
@@ -275,16 +308,28 @@ def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, inst
 
 def _pause(course: _Course, planned: PlannedStep, last: Attempt, failure: Failure) -> bool:
     """Let a person decide; True when the step is to be attempted again."""
-    detail: dict[str, Json] = {
-        "step": planned.id,
-        "failure": failure.model_dump(mode="json"),
-        "verbs": ["retry", "skip", "abort"],
-    }
-    words = f"It failed: {failure.why}\nAnswer with retry, skip or abort."
+    verbs = ["retry", "skip", "abort"]
+    if course.mode == "planned":
+        verbs.append("unplanned")
+    if failure.facts.get("attest"):
+        verbs.append("attest")
+    detail: dict[str, Json] = {"step": planned.id, "failure": failure.model_dump(mode="json"), "verbs": list(verbs)}
+    words = f"It failed: {failure.why}\nAnswer with {', '.join(verbs[:-1])} or {verbs[-1]}."
     answer = course.ask(RunState.PAUSED_FAILED, f"{planned.id}#{last.number}", PATIENCE, detail, words)
     if answer is None:
         course.fail(RunState.TIMED_OUT, f"{planned.id}: {failure.why}; nobody answered in time", step=planned.id)
         return False
+    if answer.verb == "unplanned":
+        course.mode = "unplanned"
+        course.exceptions.append(f"from {planned.id} on it was unplanned, as {answer.by} said, after: {failure.why}")
+        if planned.step.when == "planned":
+            return False
+        return True
+    if answer.verb == "attest":
+        course.evidence[planned.id] = Evidence(
+            facts={"attested_by": answer.by, "note": answer.note, "at": last.ended, "tried": failure.facts.get("tried")}
+        )
+        return True
     if answer.verb == "retry":
         return True
     if answer.verb == "skip":
@@ -295,14 +340,19 @@ def _pause(course: _Course, planned: PlannedStep, last: Attempt, failure: Failur
 
 
 def _undo(course: _Course) -> None:
-    """Take back what succeeded and can be taken back, newest first; a failure to undo is told and does not stop it."""
+    """Take back what succeeded and can be taken back, newest first, as far as the point of no return; a failure to undo
+    is told and does not stop it.
+    """
     succeeded = [attempt.step for attempt in course.attempts if attempt.evidence is not None]
     for step_id in reversed(list(dict.fromkeys(succeeded))):
         planned = course.plan.step(step_id)
+        if planned.step.irreversible:
+            course.exceptions.append(f"{step_id} cannot be undone, so what was before it stays as it is")
+            break
         if not planned.step.can_undo:
             continue
         course.counts[step_id] += 1
-        attempt = course.durable.attempt(planned, course.counts[step_id], course.evidence, undo=True)
+        attempt = course.durable.attempt(planned, course.counts[step_id], course.before(), undo=True)
         course.story.attempted(attempt)
         course.attempts.append(attempt)
         if attempt.evidence is None:

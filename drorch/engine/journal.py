@@ -281,6 +281,12 @@ class Journal:
         for row in self._all("SELECT * FROM records WHERE ?1 IS NULL OR run = ?1 ORDER BY seq", (run,)):
             yield _record(row)
 
+    def said(self, run: str, key: str) -> Mapping[str, Json]:
+        """What a run's record of that key holds; empty when there is none."""
+        row = self._one("SELECT body FROM records WHERE run = ? AND key = ?", (run, key))
+        found: dict[str, Json] = json.loads(row["body"]) if row else {}
+        return found
+
     def attempts(self, since: datetime, *, last_since: datetime) -> Iterator[Record]:
         """The records of attempts, oldest first: all of the runs that ended since then or go on; of those that ended
         earlier, but after ``last_since``, the last in each state of each step of each plan.

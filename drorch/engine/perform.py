@@ -3,7 +3,7 @@
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,9 +17,9 @@ from drorch.core.host import OUTPUT_LIMIT, Command, Completed, Host, Identity, L
 from drorch.core.repository import Repository
 from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
-from drorch.core.step import Memory, Notifier, Toolbox
+from drorch.core.step import Earlier, Memory, Notifier, Toolbox
 from drorch.core.store import Reading, Shelf, Store
-from drorch.engine.interpret import Attempt
+from drorch.engine.interpret import Attempt, Before
 from drorch.engine.plan import Plan, PlannedStep
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ class Performer:
         with self._idle:
             return self._idle.wait_for(lambda: self._active == 0, timeout=seconds)
 
-    def attempt(self, planned: PlannedStep, number: int, earlier: Mapping[str, Evidence], *, undo: bool) -> Attempt:
+    def attempt(self, planned: PlannedStep, number: int, before: Before, *, undo: bool) -> Attempt:
         """Perform a step once; every error of drorch's own or of its libraries becomes a value.
 
         Raises:
@@ -174,16 +174,14 @@ class Performer:
             deadline = Deadline.after(step.timeout or step.default_timeout, self.box.clock)
             tools = _AttemptTools(
                 box=self.box,
-                scene=self.plan.scene,
+                scene=replace(self.plan.scene, mode=before.mode),
                 run=self.run,
                 deadline=deadline,
                 repeated=self._resumed or number > 1,
                 step=planned.id,
                 watcher=self.watcher,
             )
-            outcome = _guarded(
-                (lambda: step.undo(tools, earlier[planned.id])) if undo else (lambda: step.perform(tools, earlier))
-            )
+            outcome = _guarded(lambda: _act(planned, tools, before.earlier, undo=undo))
             if isinstance(outcome, Failure) and deadline.passed:
                 outcome = outcome.model_copy(update={"timed_out": True})
             attempt = self._record(planned, number, started.isoformat(), outcome=self._clean(outcome))
@@ -238,6 +236,17 @@ class Performer:
             with self._idle:
                 self._active -= 1
                 self._idle.notify_all()
+
+
+def _act(planned: PlannedStep, tools: _AttemptTools, earlier: Earlier, *, undo: bool) -> Outcome:
+    step = planned.step
+    if undo:
+        return step.undo(tools, earlier[planned.id])
+    if planned.part == "rehearse":
+        return step.rehearse(tools, earlier)
+    if planned.part == "forget":
+        return step.forget(tools) or Evidence(facts={"removed": planned.of})
+    return step.perform(tools, earlier)
 
 
 def _guarded(act: Callable[[], Outcome]) -> Outcome:

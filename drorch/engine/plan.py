@@ -18,13 +18,14 @@ from drorch.config.adhoc import readable
 from drorch.config.inventory import AnyHostSpec, Inventory, Service
 from drorch.config.runbook import Runbook
 from drorch.core.errors import Refused
-from drorch.core.host import LocalHostSpec
-from drorch.core.model import Frozen, Name
+from drorch.core.host import LocalHostSpec, SshHostSpec
+from drorch.core.model import Duration, Frozen, Name
 from drorch.core.refs import references
 from drorch.core.repository import RepositorySpec
-from drorch.core.scene import RunKind, Scene
+from drorch.core.scene import Mode, RunKind, Scene
 from drorch.core.secret import SecretSpec
 from drorch.core.step import OnFailure, Planned, Step
+from drorch.engine.moving import around, new_home
 from drorch.notifiers import AnyRoute
 from drorch.steps import AnyStep
 from drorch.steps.cleanup import Cleanup
@@ -36,6 +37,10 @@ class PlannedStep(Frozen):
 
     id: Name
     step: AnyStep
+    part: Literal["perform", "rehearse", "forget"] = "perform"
+    """What of it is done: in the rehearsal of a failover it is rehearsed, and what that left is removed afterwards."""
+    of: Name | None = None
+    """Of what is removed afterwards: the id of the step that was rehearsed."""
 
 
 class Block(Frozen):
@@ -53,6 +58,10 @@ class Plan(Frozen):
     service_name: Name
     service: Service
     target: Name | None = None
+    mode: Mode | None = None
+    """Of a failover or failback: how it begins; a person may make it unplanned while it runs."""
+    commit: Duration | None = None
+    """How long it waits at its end for a person's word that it may stay so."""
     snapshot: str = "latest"
     store: Name | None = None
     """The store whose mirror recovery points are restored from; None for the repository itself."""
@@ -101,6 +110,9 @@ class Plan(Frozen):
             snapshot=self.snapshot,
             stores=self.stores,
             store=self.store,
+            addresses={name: spec.address for name, spec in self.hosts.items() if isinstance(spec, SshHostSpec)},
+            mode=self.mode,
+            runbook=self.runbook,
         )
 
     def steps(self) -> Iterator[PlannedStep]:
@@ -134,25 +146,38 @@ def make_plan(
     target: str | None = None,
     snapshot: str | None = None,
     store: str | None = None,
+    mode: Mode | None = None,
 ) -> Plan:
     """Resolve a runbook. Both documents have passed the loader's checks, so every name exists.
 
-    ``target``, ``snapshot`` and ``store`` override the runbook's own standby, recovery point, and place that it is
-    restored from.
+    ``target``, ``snapshot`` and ``store`` override the runbook's own host, recovery point, and place that it is
+    restored from; ``mode`` how a failover (unplanned) or failback (planned) is done.
 
     Raises:
-        Refused: a drill would have no standby, or one where the service lives; restic cannot read the store.
+        Refused: a drill would have no standby, or one where the service lives; a failover would lead where the service
+            lives already, or fences another host; restic cannot read the store.
         UnknownName: there is no such store.
     """
     service = inventory.services[runbook.service]
     store = store or runbook.store
     if store is not None:
         readable(inventory, store)
+    moves = runbook.kind in ("failover", "failback")
     if runbook.kind == "drill":
         target = _standby(inventory, service, runbook, target)
     named = list(_blocks(runbook))
     blocks = [block for block in named if not _is_afterwards(block)]
     afterwards = [planned for block in named if _is_afterwards(block) for planned in block.steps]
+    if moves:
+        target = new_home(inventory, service, runbook, target)
+        mode = mode or ("planned" if runbook.kind == "failback" else "unplanned")
+        first, last = around(inventory, service, runbook)
+        blocks = [*(Block(steps=(PlannedStep(id=name, step=step),)) for name, step in first), *blocks]
+        afterwards.extend(PlannedStep(id=name, step=step) for name, step in last)
+    else:
+        service = service.model_copy(update={"lease": None, "vantages": (), "probe": None})
+    if runbook.rehearses is not None:
+        afterwards.extend(_forgotten(blocks))
     if runbook.kind == "drill" and not any(isinstance(planned.step, Cleanup) for planned in afterwards):
         afterwards.append(PlannedStep(id="cleanup", step=Cleanup(kind="cleanup", always=True)))
 
@@ -173,6 +198,8 @@ def make_plan(
         service_name=runbook.service,
         service=service.model_copy(update={"standbys": ()}),
         target=target,
+        mode=mode if moves else None,
+        commit=runbook.commit,
         snapshot=snapshot or runbook.point,
         store=store,
         blocks=tuple(blocks),
@@ -203,7 +230,19 @@ def _is_afterwards(block: Block) -> bool:
 
 def _blocks(runbook: Runbook) -> Iterator[Block]:
     for _, placed in groupby(runbook.placed(), key=lambda placed: placed.block):
-        yield Block(steps=tuple(PlannedStep(id=one.id, step=one.step) for one in placed))
+        yield Block(
+            steps=tuple(
+                PlannedStep(id=one.id, step=one.step, part="rehearse" if one.rehearsed else "perform") for one in placed
+            )
+        )
+
+
+def _forgotten(blocks: list[Block]) -> Iterator[PlannedStep]:
+    """What removes the traces of rehearsed steps that leave some, the newest first."""
+    rehearsed = [planned for block in blocks for planned in block.steps if planned.part == "rehearse"]
+    for planned in reversed(rehearsed):
+        if type(planned.step).forget is not Step.forget:
+            yield PlannedStep(id=f"forget-{planned.id}"[:63], step=planned.step, part="forget", of=planned.id)
 
 
 class _Used:

@@ -170,18 +170,21 @@ class Runs:
         self.clock = clock
         self._database_url = database_url
 
-    def begin(self, plan: Plan, *, slot: datetime | None = None, by: str | None = None) -> Run:
+    def begin(
+        self, plan: Plan, *, slot: datetime | None = None, by: str | None = None, said: Mapping[str, Json] | None = None
+    ) -> Run:
         """Record that a run of this plan starts; a scheduled slot that was begun already gives that very run.
 
-        The id of an unscheduled run is the second of its start: a second one waits for the next second.
+        The id of an unscheduled run is the second of its start: a second one waits for the next second. ``said`` is
+        kept with it: what a person saw and confirmed.
         """
         while True:
-            run = self._begun(plan, slot, by or operator())
+            run = self._begun(plan, slot, by or operator(), said or {})
             if run is not None:
                 return run
             self.clock.sleep(1 - self.clock.now().microsecond / 1_000_000)
 
-    def _begun(self, plan: Plan, slot: datetime | None, by: str) -> Run | None:
+    def _begun(self, plan: Plan, slot: datetime | None, by: str, said: Mapping[str, Json]) -> Run | None:
         """The run that was begun; None when the id is another's."""
         now = self.clock.now()
         run = Run(
@@ -205,6 +208,7 @@ class Runs:
             "slot": run.slot,
             "by": by,
             "drorch": __version__,
+            **({"said": said} if said else {}),
         }
         if not self.journal.begin(run, plan.text, body):
             return self.journal.run(run.id) if slot else None
@@ -242,7 +246,8 @@ class Runs:
             if run.state.final:
                 raise RunError(f"{run.id} is over: {run.state}", hint=f"drorch show {run.id}")
             plan = self.plan(run)
-            facts = RunFacts(id=run.id, plan=plan.digest, started=run.started)
+            by = str(self.journal.said(run.id, "started").get("by", ""))
+            facts = RunFacts(id=run.id, plan=plan.digest, started=run.started, by=by)
             resumed = run.state is not RunState.PENDING
             performer = Performer(plan, facts, box, watcher, resumed=resumed, aborted_by=aborted_by)
             story = _Story(self.journal, self.clock, run, plan)

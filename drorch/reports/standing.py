@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from drorch.config.adhoc import runbook_for
 from drorch.config.inventory import Inventory
 from drorch.config.runbook import Runbook
+from drorch.core.errors import Refused
 from drorch.engine.due import PUNCTUAL, due, next_slot
 from drorch.engine.journal import Journal, Run
 from drorch.engine.plan import make_plan
@@ -117,11 +118,18 @@ class _Look:
         if runbook.kind != "drill":
             return ()
         stores = [name for name, spec in self.inventory.stores.items() if spec.readable]
-        return tuple(make_plan(self.inventory, runbook, store=store).digest for store in stores)
+        return tuple(self._digest(runbook, store) for store in stores)
+
+    def _digest(self, runbook: Runbook, store: str | None = None) -> str:
+        """The digest of today's plan; empty where none can be made where the service lives now."""
+        try:
+            return make_plan(self.inventory, runbook, store=store).digest
+        except Refused:
+            return ""
 
     def _one(self, runbook: Runbook, runs: Sequence[Run]) -> Today:
         name, schedule = runbook.runbook, runbook.schedule
-        digest = make_plan(self.inventory, runbook).digest
+        digest = self._digest(runbook)
         if schedule is None:
             return Today(name, runbook.kind, digest, self._elsewhere(runbook))
         own = [run for run in runs if run.runbook == name]
