@@ -48,6 +48,15 @@ class Way(Frozen, ABC):
         """Its kind, as users write it."""
         return next(iter(type(self).model_fields))
 
+    @property
+    def title(self) -> str:
+        """What it is called in findings, such as ``backend shop of HAProxy on edge``; pure."""
+        return self.word
+
+    def problems(self, turn: Turn) -> tuple[tuple[str, str], ...]:
+        """What is wrong with it for this turn, (message, hint) each; pure, for `drorch check`."""
+        return ()
+
     @abstractmethod
     def describe(self, turn: Turn) -> str:
         """What it does, for the plan, such as ``lead backend shop of HAProxy on edge to web2``; pure."""
@@ -70,7 +79,7 @@ class Way(Frozen, ABC):
         """
 
     def back(self, tools: Tools, turn: Turn) -> Evidence | Failure:
-        """Lead them to the old host again."""
+        """Lead them to the old host again, given the turn that led them to the new one."""
         return self.lead(tools, turn.back())
 
     def residual(self, tools: Tools, turn: Turn) -> Mapping[str, Json]:
