@@ -6,12 +6,14 @@ model's one required field is the word that users write: ``{stop: [postgresql, s
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from datetime import timedelta
 
 from pydantic import Field
 
 from drorch.core.evidence import Failure
 from drorch.core.finding import Finding
 from drorch.core.model import Frozen, Json
+from drorch.core.scene import Scene
 from drorch.core.step import Planned, Question, Tools
 
 
@@ -52,6 +54,11 @@ class Rung(Frozen, ABC):
         """
         return True
 
+    @property
+    def longest(self) -> timedelta:
+        """About how long `fence` may take before it gives up."""
+        return timedelta(minutes=1)
+
     @abstractmethod
     def describe(self, host: str) -> str:
         """What it does, for the plan, without a full stop; pure."""
@@ -62,6 +69,16 @@ class Rung(Frozen, ABC):
 
     def question(self, host: str) -> Question | None:
         """What a person must attest before `fence`; None for a rung that asks nobody."""
+        return None
+
+    def problems(self, scene: Scene, host: str) -> tuple[tuple[str, str, str], ...]:
+        """What is wrong with it in this scene: (key below it, message, hint) each; pure."""
+        return ()
+
+    def stands(self, tools: Tools, host: str) -> Proof | None:
+        """The proof that the host is fenced this way already, found out at once, changing nothing and without the host
+        itself, which may be silent; None where it is not, or that cannot be told so.
+        """
         return None
 
     @abstractmethod
