@@ -172,16 +172,7 @@ def _moves(one: Case) -> Iterator[Problem]:
     if not one.said("kind"):
         return
     if book.kind not in ("failover", "failback"):
-        for key in ("to", "approval", "commit"):
-            if getattr(book, key) is not None:
-                yield one.problem((key,), f"a {book.kind} knows no {key}", "only failover and failback do; remove it")
-        for stands in one.steps:
-            if stands.step.when is not None:
-                yield one.problem(
-                    (*stands.path, "when"), f"a {book.kind} is neither planned nor unplanned", "remove it"
-                )
-        if book.rehearses is not None and book.kind != "drill":
-            yield one.problem(("rehearses",), f"a {book.kind} rehearses nothing", "only drills do; remove it")
+        yield from _stays(one)
         return
     if book.schedule is not None:
         yield one.problem(("schedule",), f"a {book.kind} never begins by itself", "a person decides; remove it")
@@ -192,6 +183,19 @@ def _moves(one: Case) -> Iterator[Problem]:
             yield one.problem(("approval",), message, "name them, with their keys, under people: in the inventory")
     if one.whole:
         yield from _fenced_first(one)
+
+
+def _stays(one: Case) -> Iterator[Problem]:
+    """What means something only where a service is led to another host."""
+    book = one.runbook
+    for key in ("to", "approval", "commit"):
+        if getattr(book, key) is not None:
+            yield one.problem((key,), f"a {book.kind} knows no {key}", "only failover and failback do; remove it")
+    for stands in one.steps:
+        if stands.step.when is not None:
+            yield one.problem((*stands.path, "when"), f"a {book.kind} is neither planned nor unplanned", "remove it")
+    if book.rehearses is not None and book.kind != "drill":
+        yield one.problem(("rehearses",), f"a {book.kind} rehearses nothing", "only drills do; remove it")
 
 
 def _fenced_first(one: Case) -> Iterator[Problem]:

@@ -308,23 +308,26 @@ def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, inst
 
 def _pause(course: _Course, planned: PlannedStep, last: Attempt, failure: Failure) -> bool:
     """Let a person decide; True when the step is to be attempted again."""
-    verbs = ["retry", "skip", "abort"]
-    if course.mode == "planned":
-        verbs.append("unplanned")
-    if failure.facts.get("attest"):
-        verbs.append("attest")
+    verbs = [
+        *("retry", "skip", "abort"),
+        *(["unplanned"] if course.mode == "planned" else []),
+        *(["attest"] if failure.facts.get("attest") else []),
+    ]
     detail: dict[str, Json] = {"step": planned.id, "failure": failure.model_dump(mode="json"), "verbs": list(verbs)}
     words = f"It failed: {failure.why}\nAnswer with {', '.join(verbs[:-1])} or {verbs[-1]}."
     answer = course.ask(RunState.PAUSED_FAILED, f"{planned.id}#{last.number}", PATIENCE, detail, words)
     if answer is None:
         course.fail(RunState.TIMED_OUT, f"{planned.id}: {failure.why}; nobody answered in time", step=planned.id)
         return False
+    return _answered(course, planned, last, failure, answer)
+
+
+def _answered(course: _Course, planned: PlannedStep, last: Attempt, failure: Failure, answer: Answer) -> bool:
+    """Do as a person said after a failure; True when the step is to be attempted again."""
     if answer.verb == "unplanned":
         course.mode = "unplanned"
         course.exceptions.append(f"from {planned.id} on it was unplanned, as {answer.by} said, after: {failure.why}")
-        if planned.step.when == "planned":
-            return False
-        return True
+        return planned.step.when != "planned"
     if answer.verb == "attest":
         course.evidence[planned.id] = Evidence(
             facts={"attested_by": answer.by, "note": answer.note, "at": last.ended, "tried": failure.facts.get("tried")}

@@ -46,7 +46,7 @@ def new_home(inventory: Inventory, service: Service, runbook: Runbook, said: str
 
 def around(inventory: Inventory, service: Service, runbook: Runbook) -> tuple[list[Named], list[Named]]:
     """The steps that come first, and those that come last whatever happened."""
-    first = list(_approvals(inventory, runbook, runbook.approval)) if runbook.approval else []
+    first = list(_approvals(inventory, runbook.approval)) if runbook.approval else []
     if service.lease is None or any(placed.step.kind == "claim" for placed in runbook.placed()):
         return first, []
     first.append(("claim", _made({"kind": "claim", "store": service.lease})))
@@ -54,7 +54,7 @@ def around(inventory: Inventory, service: Service, runbook: Runbook) -> tuple[li
     return first, [("release", _made(release))]
 
 
-def _approvals(inventory: Inventory, runbook: Runbook, approval: Approval) -> Iterator[Named]:
+def _approvals(inventory: Inventory, approval: Approval) -> Iterator[Named]:
     may = approval.by or tuple(inventory.people)
     people = {name: person for name, person in inventory.people.items() if name in may}
     tell = sorted(inventory.notify)

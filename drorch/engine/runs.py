@@ -79,9 +79,14 @@ class Stopped:
     """Whether somebody asked for it; else the engine failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Instead of an answer: somebody else gives it, from another process."""
+
+
 Result = Ending | Waiting | Stopped
-Asker = Callable[[Waiting], Answer | None]
-"""Asks a person; None leaves the run waiting."""
+Asker = Callable[[Waiting], Answer | Elsewhere | None]
+"""Asks a person; None leaves the run waiting, and the process with it; with `Elsewhere` this process waits too."""
 
 
 def nobody(_waiting: Waiting) -> Answer | None:
@@ -106,7 +111,10 @@ class _Story:
         )
 
     def waiting(self, state: RunState, detail: Mapping[str, Json]) -> None:
-        self.journal.stand(self.run.id, state, self.clock.now(), detail)
+        now = self.clock.now()
+        body = {"what": "waiting", "state": state.value, "step": detail["step"], "verbs": detail["verbs"]}
+        self.journal.append(self.run.id, asked_under(str(detail["topic"])), now, body)
+        self.journal.stand(self.run.id, state, now, detail)
         self.events.put(Waiting(self.run.id, state, detail))
 
     def answered(self, topic: str, step: str, answer: Answer | None) -> None:
@@ -129,6 +137,11 @@ class _Story:
             "points": _points(ending.attempts),
         }
         self.journal.append(self.run.id, "ended", self.clock.now(), body, state=ending.state, detail=body)
+
+
+def asked_under(topic: str) -> str:
+    """The key of the record that says when a question was asked first."""
+    return f"waiting {topic}"
 
 
 def _points(attempts: tuple[Attempt, ...]) -> dict[str, Json]:
@@ -288,7 +301,8 @@ class Runs:
             if said is None:
                 return open_question
             answered.add(open_question.topic)
-            engine.answer(open_question.topic, said)
+            if isinstance(said, Answer):
+                engine.answer(open_question.topic, said)
         if engine.ending is not None:
             return engine.ending
         broken = engine.broken

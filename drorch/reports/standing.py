@@ -16,6 +16,7 @@ from drorch.engine.journal import Journal, Run
 from drorch.engine.plan import make_plan
 from drorch.reports.counting import shown
 from drorch.reports.gaps import Attention, attention
+from drorch.reports.kit import MADE, documents_digest, kit_gaps
 from drorch.reports.offsite import mirrors_of, offsite_gaps
 from drorch.reports.proof import Today
 from drorch.reports.readiness import Readiness, readiness
@@ -58,6 +59,7 @@ def stand(
     look = _Look(inventory, runbooks, journal, now)
     services = []
     records = shown(inventory, runbooks, journal, now, only=only)
+    kit, documents = journal.get(MADE), documents_digest(inventory, runbooks)
     for name, service in inventory.services.items():
         if only is not None and name != only:
             continue
@@ -74,7 +76,11 @@ def stand(
                 zone=look.zone,
                 daemon=daemon,
                 offsite=offsite,
-                further=(*offsite_gaps(service, inventory, offsite, now), *records.gaps(name, mine)),
+                further=(
+                    *offsite_gaps(service, inventory, offsite, now),
+                    *records.gaps(name, mine),
+                    *kit_gaps(name, runbooks, kit, documents, now),
+                ),
             )
         )
     strays = tuple(attention(run) for left in runs.values() for run in left if not run.state.final and not alive(run))

@@ -105,7 +105,7 @@ RUNBOOKS: dict[str, tuple[str, list[Expected]]] = {
             (7, "steps.0.parallel.0.sauce", "unknown key", "did you mean source?"),
         ],
     ),
-    "no steps": (MAINTENANCE, [(1, "steps", "is missing", "What is done")]),
+    "no steps": (MAINTENANCE, [(1, "", "has no steps", "")]),
     "no value": (MAINTENANCE + "steps:\n", [(4, "steps", "has no value", "What is done")]),
     "a service": (
         "runbook: book\nkind: backup\nservice: shopp\nsteps:\n  - {kind: backup, source: anything}\n",
