@@ -5,6 +5,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from drorch.core.errors import DrorchError
+from drorch.core.evidence import Failure
 from drorch.core.model import Frozen, Json
 
 
@@ -42,3 +43,14 @@ class Finding(Frozen):
     def of(cls, about: str, error: DrorchError, *, standing: Standing = Standing.BAD) -> "Finding":
         """The finding that an error means."""
         return cls(about=about, what=error.message, standing=standing, remedy=error.hint or "see what it says")
+
+    @classmethod
+    def failed(cls, about: str, failure: Failure) -> "Finding":
+        """The finding that a failure means: unknown where the outcome is."""
+        unknown = failure.unknown or failure.timed_out
+        return cls(
+            about=about,
+            what=failure.why,
+            standing=Standing.UNKNOWN if unknown else Standing.BAD,
+            remedy=failure.hint or "see what it says",
+        )

@@ -17,7 +17,7 @@ from drorch.core.host import OUTPUT_LIMIT, Command, Completed, Host, Identity, L
 from drorch.core.repository import Repository
 from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
-from drorch.core.step import Earlier, Memory, Notifier, Toolbox
+from drorch.core.step import Earlier, Memory, Notifier, Toolbox, Tools
 from drorch.core.store import Reading, Shelf, Store
 from drorch.engine.interpret import Attempt, Before
 from drorch.engine.plan import Plan, PlannedStep
@@ -134,6 +134,26 @@ class _AttemptTools:
     def progress(self, progress: Progress) -> None:
         with suppress(Exception):  # who looks on changes nothing
             self.watcher.progressed(progress.model_copy(update={"step": self.step}))
+
+
+class _Onlooker:
+    """Nobody looks on."""
+
+    def step_started(self, planned: PlannedStep, number: int) -> None:
+        """Nothing."""
+
+    def progressed(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def step_ended(self, planned: PlannedStep, attempt: Attempt) -> None:
+        """Nothing."""
+
+
+def looking_tools(plan: Plan, run: RunFacts, box: Toolbox, deadline: Deadline) -> Tools:
+    """Tools for a look at the living world outside a run."""
+    return _AttemptTools(
+        box=box, scene=plan.scene, run=run, deadline=deadline, repeated=False, step="", watcher=_Onlooker()
+    )
 
 
 class Performer:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drorch import __version__
 from drorch.core.clock import Clock, Halt
@@ -23,6 +24,9 @@ from drorch.engine.lease import Leases
 from drorch.engine.measure import measure
 from drorch.engine.perform import Performer, Watcher
 from drorch.engine.plan import Plan
+
+if TYPE_CHECKING:
+    from drorch.engine.durable import Engine
 
 STOP_PATIENCE = 90.0
 """Seconds that a stopped run gives its commands to end; then the process leaves, and resume looks after the rest."""
@@ -301,8 +305,7 @@ class Runs:
             if said is None:
                 return open_question
             answered.add(open_question.topic)
-            if isinstance(said, Answer):
-                engine.answer(open_question.topic, said)
+            _pass_on(engine, open_question, said)
         if engine.ending is not None:
             return engine.ending
         broken = engine.broken
@@ -339,6 +342,11 @@ class Runs:
         if verb not in waiting.verbs and verb != "abort":
             raise RunError(f"{run.id} cannot be answered with {verb}", hint=f"it waits for {', '.join(waiting.verbs)}")
         return waiting
+
+
+def _pass_on(engine: "Engine", question: Waiting, said: Answer | Elsewhere) -> None:
+    if isinstance(said, Answer):
+        engine.answer(question.topic, said)
 
 
 def _private(database_url: str) -> None:

@@ -1,5 +1,6 @@
 """``restore``: bring a recovery point back, beside the live thing or on a standby."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -7,8 +8,10 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from drorch.core.errors import DrorchError, HostError, Refused
 from drorch.core.evidence import Evidence, Failure, Outcome
+from drorch.core.finding import Finding
 from drorch.core.host import Host
 from drorch.core.model import HostName, Json, RepositoryName, SourceName, StoreName
+from drorch.core.replication import Loss
 from drorch.core.repository import Repository
 from drorch.core.scene import Scene
 from drorch.core.source import Destination, Expectation
@@ -111,6 +114,29 @@ class Restore(Step):
             ),
             *(Planned(host, command.argv) for command in source.preview_load(into)),
             *([Planned(host, ("swap", source.describe()), note="the live one is kept beside it")] if self.swap else []),
+        )
+
+    def preflight(self, tools: Tools) -> Iterable[Finding]:
+        """Whether there is a recovery point, and how old it is: what is newer would be lost."""
+        scene, store = tools.scene, self.store or tools.scene.store
+        name = self.repository or scene.repository
+        repository = tools.mirrored(name, store) if store else tools.repository(name)
+        now = tools.clock.now()
+        chosen = choose(
+            repository.snapshots(tools.controller(), tags={"service": scene.service}),
+            scene,
+            self.source,
+            self.snapshot or scene.snapshot,
+            run=tools.run.id,
+            now=now,
+        )
+        age = max(0.0, (now - chosen.time).total_seconds())
+        where = f"{name}'s copy in {store}" if store else name
+        known = Loss(seconds=age, mode="backup", basis=f"the newest recovery point in {where}")
+        yield Finding(
+            about=self.source,
+            what=f"snapshot {chosen.main.id[:8]} in {where} is {known.words.removeprefix('at most ')} old",
+            facts={"source": self.source, "loss": known.model_dump(mode="json"), "snapshot": chosen.main.id},
         )
 
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
