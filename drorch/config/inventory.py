@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag
 
+from drorch.core.approval import PublicKey
 from drorch.core.host import FakeHostSpec, LocalHostSpec, SshHostSpec
 from drorch.core.model import Duration, Frozen, HostName, Name, RepositoryName, StoreName, parse_duration
 from drorch.core.repository import RepositorySpec
@@ -46,7 +47,7 @@ class Probe(Frozen):
 class Person(Frozen):
     """Somebody who may approve."""
 
-    key: Annotated[str, StringConstraints(pattern=r"^(ssh-|ecdsa-|sk-)[!-~]+ [A-Za-z0-9+/=]+( .*)?$")]
+    key: PublicKey
     """Their public SSH key, as it stands in ``~/.ssh/id_ed25519.pub``."""
     logins: tuple[str, ...] = ()
     """How drorch sees them when they type, as ``anna@laptop`` or ``anna``: whoever asks does not approve."""

@@ -292,6 +292,11 @@ class Step(Frozen, ABC):
         """Whether this is a point of no return: nothing that succeeded before it is undone any more."""
         return False
 
+    @property
+    def skippable(self) -> bool:
+        """Whether a person may leave it out once it has failed."""
+        return True
+
     def undo(self, tools: Tools, evidence: Evidence) -> Outcome:
         """Take it back, given the evidence of the success. Safe to repeat."""
         return Failure(why=f"a {self.kind} step cannot be undone")

@@ -8,13 +8,14 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
 
+from drorch.core.approval import Agreement, BreakGlass
 from drorch.core.clock import FakeClock
 from drorch.core.errors import Interrupted
 from drorch.core.evidence import Evidence, Failure
@@ -30,7 +31,9 @@ from drorch.sources.command import Custom
 from drorch.sources.files import Files
 from drorch.steps import KINDS, AnyStep
 from drorch.steps import _processes as processes
+from drorch.steps.approval import Approval
 from support.mirrors import Home, offsite
+from support.signers import signer
 from support.tools import CANARY, START, Cut, World, WorldTools, step_name, words_of
 from support.web import Web
 
@@ -89,6 +92,25 @@ def _everything(world: World) -> Earlier:
 
 def _confirmed(_world: World) -> Earlier:
     return {"manual": Evidence(facts={"confirmed_by": "eve@desk", "note": "cable is in"})}
+
+
+def _approval(**more: Json) -> Json:
+    return {"kind": "approval", "people": {"anna": signer("anna").public}, "logins": {"anna": ["anna"]}, **more}
+
+
+def _signed(world: World) -> Earlier:
+    """The answer of a person who agreed to this run, which somebody else began."""
+    world.run = replace(world.run, by="eve@desk")
+    step = _step(_approval())
+    assert isinstance(step, Approval)
+    text = step.request(world.run, world.scene, world.clock.now()).text
+    note = Agreement(person="anna", request=text, signature=signer("anna").sign(text)).model_dump_json()
+    return {"approval": Evidence(facts={"confirmed_by": "eve@desk", "note": note})}
+
+
+def _broken_glass(_world: World) -> Earlier:
+    note = BreakGlass(break_glass="nobody answers the telephone").model_dump_json()
+    return {"approval": Evidence(facts={"confirmed_by": "eve@desk", "note": note})}
 
 
 def _offsite(world: World) -> Home:
@@ -240,6 +262,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "manual": (
         Example(lambda *_: {"kind": "manual", "instructions": "Put the cable in.\nThen confirm."}, before=_confirmed),
+    ),
+    "approval": (
+        Example(lambda *_: _approval(), "failover", _signed),
+        Example(lambda *_: _approval(tell=["ops"]), "failover", _broken_glass),
     ),
     "notify": (
         Example(
