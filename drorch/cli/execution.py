@@ -19,7 +19,7 @@ from drorch.core.step import RunState
 from drorch.engine.interpret import Answer, Ending
 from drorch.engine.journal import Run
 from drorch.engine.plan import Plan
-from drorch.engine.runs import Asker, Result, Stopped, Waiting, nobody, operator
+from drorch.engine.runs import Asker, Elsewhere, Result, Stopped, Waiting, nobody, operator
 
 if TYPE_CHECKING:
     from drorch.app import App
@@ -80,10 +80,16 @@ def _stop_on_signals(app: "App", asking: threading.Event) -> None:
 
 
 def _asker(watch: object, asking: threading.Event) -> Asker:
-    def ask(waiting: Waiting) -> Answer | None:
+    def ask(waiting: Waiting) -> Answer | Elsewhere | None:
         if isinstance(watch, Bars):
             watch.close()
         click.echo("", err=True)
+        if "approve" in waiting.verbs:
+            click.echo(printable(str(waiting.detail["question"])), err=True)
+            click.echo(f"  drorch approve {waiting.run}\nwaiting for them; ctrl-C stops here", err=True)
+            if isinstance(watch, Bars):
+                watch.reopen()
+            return Elsewhere()
         if waiting.state is RunState.WAITING_APPROVAL:
             click.echo(printable(str(waiting.detail["question"])), err=True)
         else:

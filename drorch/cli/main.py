@@ -39,6 +39,7 @@ VERBS: Final[Mapping[str, str]] = {
     "skip": "Answer a paused run: leave the step out and go on.",
     "abort": "End a run; its clean-up still happens.",
     "confirm": "Answer a waiting run: yes, it is done.",
+    "approve": "Agree to what another person asked, signed with an SSH key.",
     "refuse": "Answer a waiting run: no.",
     "daemon": "Run what is due, on and on.",
     "schema": "Print the JSON Schema of inventory or runbook, for editors.",

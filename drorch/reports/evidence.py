@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from drorch.core.approval import note_words
 from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
 from drorch.engine.journal import Record, Run
@@ -157,7 +158,7 @@ def _event(record: Record) -> Attempted | Answered:
             step=str(body.get("step") or ""),
             verb=str(body.get("verb") or ""),
             by=str(body.get("by") or ""),
-            note=str(body.get("note") or ""),
+            note=note_words(str(body.get("note") or "")),
         )
     evidence, failure = _mapping(body.get("evidence")), _mapping(body.get("failure"))
     started, ended = datetime.fromisoformat(str(body["started"])), datetime.fromisoformat(str(body["ended"]))
