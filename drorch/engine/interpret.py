@@ -309,7 +309,7 @@ def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, inst
 def _pause(course: _Course, planned: PlannedStep, last: Attempt, failure: Failure) -> bool:
     """Let a person decide; True when the step is to be attempted again."""
     verbs = [
-        *("retry", "skip", "abort"),
+        *(("retry", "skip", "abort") if planned.step.skippable else ("retry", "abort")),
         *(["unplanned"] if course.mode == "planned" else []),
         *(["attest"] if failure.facts.get("attest") else []),
     ]
