@@ -11,7 +11,7 @@ from drorch.core.model import Json
 from drorch.core.step import Step
 from drorch.core.template import holes
 
-WORDS: Final = frozenset({"run", "service", "kind", "to", "started"})
+WORDS: Final = frozenset({"run", "service", "kind", "to", "started", "loss", "outage"})
 """Words that every message can hold."""
 COMMAND_WORDS: Final = frozenset({"run", "service"})
 """Words that programs and addresses can hold."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from drorch.core.evidence import Evidence, ProofLevel
 from drorch.core.model import Frozen
+from drorch.core.replication import Loss
 from drorch.core.step import Step
 from drorch.engine.interpret import Attempt, when
 from drorch.engine.plan import Plan
@@ -22,11 +23,13 @@ class Measured(Frozen):
     """The figures of a run."""
 
     rto_seconds: float | None = None
-    """From the run's start to the end of its last verifying step (`verify`, `http`), the clean-up left out; None
-    without such a step, or when one of them, or a restore, did not succeed."""
+    """From the run's start to the end of its last verifying step (`verify`, `http`, `switch`), the clean-up left out;
+    None without such a step, or when one of them, or a restore, did not succeed."""
     rpo_seconds: float | None = None
     """From the oldest recovery point restored to the run's start: what would have been lost. None without a restore,
     or when one did not succeed."""
+    loss: dict[str, Loss] = Field(default_factory=dict)
+    """Of a failover: what it lost at most, by source."""
     levels: dict[str, ProofLevel] = Field(default_factory=dict)
     """How far each restored source was proven."""
     skipped: dict[str, tuple[ProofLevel, ...]] = Field(default_factory=dict)
@@ -38,13 +41,23 @@ def measure(started: datetime, plan: Plan, attempts: Sequence[Attempt]) -> Measu
     last = {attempt.step: attempt for attempt in attempts}
     proper = [planned for block in plan.blocks for planned in block.steps]
     restores = [last.get(planned.id) for planned in proper if isinstance(planned.step, Restore)]
-    verifying = [last.get(planned.id) for planned in proper if isinstance(planned.step, Verify | Http)]
+    verifying = [
+        last.get(planned.id)
+        for planned in proper
+        if isinstance(planned.step, Verify | Http) or (plan.scene.moves and planned.step.kind == "switch")
+    ]
     steps = {planned.id: planned.step for planned in proper}
     shown = _shown(steps, last)
     levels = {source: max(found, key=_height) for source, found in shown.items()}
+    losses = {
+        str(attempt.evidence.facts.get("source") or attempt.evidence.source or attempt.step): Loss.model_validate(said)
+        for attempt in last.values()
+        if attempt.evidence is not None and isinstance(said := attempt.evidence.facts.get("loss"), dict)
+    }
     return Measured(
         rto_seconds=_rto(started, restores, verifying),
         rpo_seconds=_rpo(started, restores),
+        loss=losses,
         levels=levels,
         skipped={
             source: tuple(level for level in ProofLevel if level.height < top.height and level not in shown[source])
@@ -59,7 +72,7 @@ def _height(level: ProofLevel) -> int:
 
 def _rto(started: datetime, restores: Sequence[Attempt | None], verifying: Sequence[Attempt | None]) -> float | None:
     ended = [when(attempt) for attempt in verifying if attempt is not None and attempt.evidence is not None]
-    if not ended or len(ended) < len(verifying) or _rpo(started, restores) is None:
+    if not ended or len(ended) < len(verifying) or (restores and _rpo(started, restores) is None):
         return None
     return round((max(ended) - started).total_seconds(), 3)
 

@@ -63,6 +63,7 @@ def _approvals(inventory: Inventory, approval: Approval) -> Iterator[Named]:
             "kind": "approval",
             "number": number,
             "required": approval.required,
+            "required": approval.required,
             "people": {name: " ".join(person.key.split()[:2]) for name, person in people.items()},
             "logins": {name: list(person.logins) for name, person in people.items() if person.logins},
             "timeout": approval.model_dump(mode="json")["timeout"],

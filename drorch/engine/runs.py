@@ -16,6 +16,7 @@ from drorch.core.clock import Clock, Halt
 from drorch.core.errors import DrorchError, RunError
 from drorch.core.evidence import Evidence, ProofLevel
 from drorch.core.model import Json
+from drorch.core.outage import watched_key
 from drorch.core.scene import RunFacts
 from drorch.core.step import RunState, Toolbox
 from drorch.engine.interpret import Answer, Attempt, Ending
@@ -140,6 +141,8 @@ class _Story:
             "measured": measured.model_dump(mode="json"),
             "points": _points(ending.attempts),
         }
+        if (watched := self.journal.get(watched_key(self.run.id))) is not None:
+            body["outage"] = watched
         self.journal.append(self.run.id, "ended", self.clock.now(), body, state=ending.state, detail=body)
 
 

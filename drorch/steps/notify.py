@@ -9,7 +9,7 @@ from drorch.core.evidence import Evidence, Outcome
 from drorch.core.model import NotifyName
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Step, Tools
-from drorch.steps._texts import fill_kindly
+from drorch.steps._texts import fill_kindly, moved
 
 
 class Notify(Step):
@@ -19,7 +19,8 @@ class Notify(Step):
     to: NotifyName
     """The route."""
     message: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
-    """The text; ``{{ run }}``, ``{{ service }}``, ``{{ STEP.FACT }}`` are filled, an unknown one reads ``unknown``."""
+    """The text; ``{{ run }}``, ``{{ service }}``, ``{{ to }}``, ``{{ loss }}``, ``{{ outage }}``, ``{{ STEP.FACT }}``
+    are filled, an unknown one reads ``unknown``."""
     title: str | None = None
     """Its first line; the service and the run unless said."""
 
@@ -46,6 +47,7 @@ class Notify(Step):
             "kind": scene.kind,
             "to": scene.target or scene.primary,
             "started": tools.run.started.isoformat(),
+            **moved(tools, earlier),
         }
         title = fill_kindly(self.title or "[{{ service }}] {{ run }}", earlier, words)
         body = tools.secrets.redact(fill_kindly(self.message, earlier, words))
