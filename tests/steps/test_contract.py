@@ -32,6 +32,7 @@ from drorch.sources.files import Files
 from drorch.steps import KINDS, AnyStep
 from drorch.steps import _processes as processes
 from drorch.steps.approval import Approval
+from drorch.stores.memory import MemoryStore
 from support.mirrors import Home, offsite
 from support.signers import signer
 from support.tools import CANARY, START, Cut, World, WorldTools, step_name, words_of
@@ -174,6 +175,24 @@ def _agreed(world: World) -> str:
     return reclaim.look(home.shelf, store, "nas/").token
 
 
+def _claimable(world: World) -> Earlier:
+    world.stores["offsite"] = offsite(world.clock)
+    return {}
+
+
+def _claimable_once_probed(world: World) -> Earlier:
+    world.stores["offsite"] = MemoryStore("offsite", clock=world.clock, versioned=False)
+    return {}
+
+
+def _claimed(world: World) -> Earlier:
+    _claimable(world)
+    return {
+        "claim": world.evidence(_step({"kind": "claim", "store": "offsite"})),
+        "switch": Evidence(facts={"to": "standby"}),
+    }
+
+
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "backup": (
         Example(lambda *_: {"kind": "backup", "source": "media"}, "backup"),
@@ -272,6 +291,11 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             lambda *_: {"kind": "notify", "to": "ops", "message": "{{ service }} is back at {{ x.y }}"}, "failover"
         ),
     ),
+    "claim": (
+        Example(lambda *_: {"kind": "claim", "store": "offsite"}, "failover", _claimable),
+        Example(lambda *_: {"kind": "claim", "store": "offsite"}, "failover", _claimable_once_probed),
+    ),
+    "release": (Example(lambda *_: {"kind": "release", "store": "offsite"}, "failover", _claimed),),
     "cleanup": (Example(lambda *_: {"kind": "cleanup"}, before=_everything),),
 }
 CASES = [
