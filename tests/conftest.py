@@ -15,4 +15,6 @@ pytest_plugins: list[str] = [
     "support.strict.server",
     "support.offsite",
     "support.disks",
+    "support.haproxy",
+    "lab.fixtures",
 ]

@@ -1,0 +1,347 @@
+"""``haproxy``: lead a backend to another server by HAProxy's runtime API."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from drorch.core.errors import DrorchError, HostError
+from drorch.core.evidence import Evidence, Failure
+from drorch.core.finding import Finding, Standing
+from drorch.core.host import printable
+from drorch.core.model import Duration, Frozen, HostName, Json, format_duration, parse_duration
+from drorch.core.step import Planned, Tools
+from drorch.core.switch import Traffic, Turn, Way
+from drorch.switches._held import Gate
+from drorch.switches._runtime import Line, Socket
+
+PAUSE = 0.05
+"""Seconds between two looks."""
+RISE = 5.0
+"""Seconds for which a server that HAProxy's health check holds for down is waited for."""
+
+HaproxyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]+$")]
+HostPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./@+-]+$")]
+
+
+class HaproxyBackend(Frozen):
+    """A backend of an HAProxy whose other server is in maintenance (``disabled`` in haproxy.cfg)."""
+
+    host: HostName
+    """The host on which HAProxy runs."""
+    socket: HostPath = "/run/haproxy/admin.sock"
+    """Its ``stats socket … level admin``."""
+    backend: HaproxyName
+    """The backend (or listen section) with a server for each of the two hosts."""
+    to: HaproxyName | None = None
+    """The server there that is the new host; the host's name unless said."""
+    from_: Annotated[HaproxyName | None, Field(alias="from")] = None
+    """The server there that is the old host; the host's name unless said."""
+    frontend: HaproxyName | None = None
+    """The frontend whose new connections a `hold` step lets wait. Requests on connections that are open already do not
+    wait: ``retries 10`` and ``option redispatch 1`` in haproxy.cfg let these try again meanwhile."""
+    drain: Duration = parse_duration("10s")
+    """How long a hold waits for the requests that are being answered."""
+    at_most: Duration = parse_duration("60s")
+    """After so long the edge itself ends a hold, should drorch have died."""
+    save: HostPath | None = None
+    """A file on that host in which HAProxy's state is kept after the switch, so that a reload or a restart of HAProxy
+    keeps it, too; haproxy.cfg needs ``server-state-file`` with it and ``load-server-state-from-file global``."""
+    config: HostPath = "/etc/haproxy/haproxy.cfg"
+    """Where haproxy.cfg lies, to see that it loads the saved state."""
+
+
+class Haproxy(Way):
+    """One write to HAProxy's socket: the new server gets ready, the old one goes into maintenance, and the sessions
+    that are open there end.
+    """
+
+    haproxy: HaproxyBackend
+    """Where and what."""
+
+    def problems(self, turn: Turn) -> tuple[tuple[str, str], ...]:
+        """Two hosts cannot be one server."""
+        old, new = self._names(turn)
+        return ((f"server {new} cannot be both hosts", "correct `to:` or `from:`"),) if old == new else ()
+
+    @property
+    def title(self) -> str:
+        """The backend and its host."""
+        return f"backend {self.haproxy.backend} of HAProxy on {self.haproxy.host}"
+
+    def describe(self, turn: Turn) -> str:
+        """The plan's line."""
+        return f"lead {self.title} to {self._names(turn)[1]}"
+
+    def preview(self, turn: Turn) -> tuple[Planned, ...]:
+        """The line that is said to the socket."""
+        argv = ("haproxy-socket", self.haproxy.socket, self._order(turn))
+        return (Planned(self.haproxy.host, argv, note="one line to the socket"),)
+
+    def look(self, tools: Tools, turn: Turn) -> Traffic | Failure:
+        """Which server HAProxy was told to use."""
+        found = self._backend(tools, turn)
+        return found if isinstance(found, Failure) else found.traffic()
+
+    def lead(self, tools: Tools, turn: Turn) -> Evidence | Failure:
+        """One line does it, and asks what became of it."""
+        began = tools.clock.monotonic()
+        before = self._backend(tools, turn)
+        if isinstance(before, Failure):
+            return before
+        if before.leads == "elsewhere":
+            return Failure(
+                why=f"{self.title} leads to {', '.join(before.others)}, which is neither host",
+                hint="if that is not wanted: set server … state maint on its socket, then retry",
+                facts=before.traffic().facts,
+            )
+        after = self._backend(tools, turn, order=self._order(turn))
+        if isinstance(after, Failure):
+            return after
+        if after.leads != "new":
+            return Failure(
+                why=f"{self.title} was told to lead to {after.new.name}, and leads to {after.leads} still",
+                hint="does a `track` or an agent keep a server in its state? look at `show servers state`",
+                facts=after.traffic().facts,
+            )
+        failure = self._risen(tools, turn, after)
+        if failure is not None:
+            return failure
+        unsaved = self._saved(tools)
+        return Evidence(
+            facts={
+                "before": before.leads,
+                "leads": "new",
+                "server": after.new.name,
+                "address": after.new.address,
+                "old_requests": after.old.requests,
+                "seconds": round(tools.clock.monotonic() - began, 3),
+            },
+            exceptions=(f"a reload of HAProxy would undo the switch: {unsaved}",) if unsaved else (),
+        )
+
+    def back(self, tools: Tools, turn: Turn) -> Evidence | Failure:
+        """The same with the two servers in each other's place."""
+        turned = self.haproxy.model_copy(update={"to": self.haproxy.from_, "from_": self.haproxy.to})
+        return Haproxy(haproxy=turned).lead(tools, turn.back())
+
+    def residual(self, tools: Tools, turn: Turn) -> Mapping[str, Json]:
+        """What HAProxy still has open on the old server, and has sent there until now."""
+        found = self._backend(tools, turn)
+        if isinstance(found, Failure):
+            raise DrorchError(found.why, hint=found.hint)
+        return {"sessions": found.old.sessions, "queued": found.old.queued, "requests": found.old.requests}
+
+    def findings(self, tools: Tools, turn: Turn) -> Iterable[Finding]:
+        """The socket answers, may change servers, knows both; what a restart of HAProxy would do."""
+        found = self._backend(tools, turn)
+        if isinstance(found, Failure):
+            standing = Standing.UNKNOWN if found.unknown or found.timed_out else Standing.BAD
+            yield self._finding(found.why, standing, found.hint or "look at the edge")
+            return
+        if not found.new.address:
+            yield self._finding(
+                f"the socket {self.haproxy.socket} may only look, not change servers",
+                Standing.BAD,
+                "say `level admin` behind it in haproxy.cfg, and reload",
+            )
+        else:
+            yield self._finding(f"it answers, and knows {found.old.name} and {found.new.name}")
+        if self.can_hold:
+            row = self._gate(tools).row()
+            if isinstance(row, Failure):
+                yield self._finding(row.why, Standing.BAD, row.hint)
+            elif row.limit == 0:
+                yield self._finding(
+                    f"frontend {row.name} lets new connections wait already",
+                    Standing.BAD,
+                    "set maxconn frontend … on its socket, or wait until the hold of another run ends",
+                )
+        yield self._lasting(tools, turn)
+
+    @property
+    def can_hold(self) -> bool:
+        """With a frontend."""
+        return self.haproxy.frontend is not None
+
+    def hold(self, tools: Tools, turn: Turn) -> Evidence | Failure:
+        """No new connection is taken from now on: they wait in the kernel's queue. The limit that the frontend had is
+        kept on the edge, which ends the hold by itself when drorch does not.
+        """
+        settings = self.haproxy
+        began = tools.clock.monotonic()
+        limit = self._gate(tools).hold(tools, max(1, round(settings.at_most.total_seconds())))
+        if isinstance(limit, Failure):
+            return limit
+        in_flight = self._drained(tools, turn)
+        if isinstance(in_flight, Failure):
+            return in_flight
+        left = f"{in_flight} requests were still being answered after {format_duration(settings.drain)}"
+        return Evidence(
+            facts={
+                "held": True,
+                "limit": limit,
+                "in_flight": in_flight,
+                "at_most": format_duration(settings.at_most),
+                "seconds": round(tools.clock.monotonic() - began, 3),
+            },
+            exceptions=(f"{left}; they may fail",) if in_flight else (),
+        )
+
+    def release(self, tools: Tools, turn: Turn) -> Evidence | Failure:
+        """The frontend gets its limit back; those that wait are served at once."""
+        limit = self._gate(tools).release() if self.can_hold else None
+        return limit if isinstance(limit, Failure) else Evidence(facts={"held": False, "limit": limit})
+
+    def _names(self, turn: Turn) -> tuple[str, str]:
+        """The servers of the old and the new host."""
+        return self.haproxy.from_ or turn.old, self.haproxy.to or turn.new
+
+    def _order(self, turn: Turn) -> str:
+        old, new = (f"{self.haproxy.backend}/{name}" for name in self._names(turn))
+        return f"set server {new} state ready; set server {old} state maint; shutdown sessions server {old}"
+
+    def _socket(self, tools: Tools) -> Socket:
+        return Socket(tools.host(self.haproxy.host), self.haproxy.socket)
+
+    def _gate(self, tools: Tools) -> Gate:
+        folder = tools.scene.work.get(self.haproxy.host, "~/.drorch")
+        return Gate(self._socket(tools), self.haproxy.frontend or "", folder)
+
+    def _backend(self, tools: Tools, turn: Turn, order: str = "") -> "_Backend | Failure":
+        """The backend as it is, after an order if there is one."""
+        settings = self.haproxy
+        rows = self._socket(tools).table("show stat -1 6 -1", after=order)
+        if isinstance(rows, Failure):
+            return rows
+        servers = {line.name: line for name, line in rows if name == settings.backend}
+        total = servers.pop("BACKEND", None)
+        if total is None:
+            known = sorted({name for name, line in rows if line.name == "BACKEND"})
+            return Failure(
+                why=f"HAProxy on {settings.host} has no backend {settings.backend}",
+                hint=f"it has {', '.join(known) or 'none'}",
+            )
+        old, new = self._names(turn)
+        for key, name in (("from", old), ("to", new)):
+            if name not in servers:
+                return Failure(
+                    why=f"{self.title} has no server {name}",
+                    hint=f"it has {', '.join(servers) or 'none'}; say `{key}:`, or name it so in haproxy.cfg",
+                )
+        return _Backend(
+            old=servers[old],
+            new=servers[new],
+            others=tuple(
+                name
+                for name, line in servers.items()
+                if name not in (old, new) and line.told_to_serve and not line.backup
+            ),
+            in_flight=total.sessions + total.queued,
+        )
+
+    def _risen(self, tools: Tools, turn: Turn, found: "_Backend") -> Failure | None:
+        """Why customers are not served though they are led there: HAProxy's own health check says no."""
+        until = tools.clock.monotonic() + min(RISE, tools.deadline.remaining())
+        while not found.new.serves:
+            if tools.clock.monotonic() >= until:
+                return Failure(
+                    why=f"{self.title} leads to {found.new.name}, and holds it for down ({found.new.status}):"
+                    f" {printable(found.new.check) or 'no check says why'}",
+                    hint=f"is the application running on {turn.new}, and can {self.haproxy.host} reach its port?",
+                    retryable=True,
+                    facts=found.traffic().facts,
+                )
+            tools.clock.sleep(PAUSE)
+            again = self._backend(tools, turn)
+            if isinstance(again, Failure):
+                return again
+            found = again
+        return None
+
+    def _drained(self, tools: Tools, turn: Turn) -> int | Failure:
+        """Wait until nothing is being answered; gives how much still was at the end."""
+        until = tools.clock.monotonic() + min(self.haproxy.drain.total_seconds(), tools.deadline.remaining() - 1)
+        while True:
+            found = self._backend(tools, turn)
+            if isinstance(found, Failure) or not found.in_flight or tools.clock.monotonic() >= until:
+                return found if isinstance(found, Failure) else found.in_flight
+            tools.clock.sleep(PAUSE)
+
+    def _saved(self, tools: Tools) -> str:
+        """Keep HAProxy's state for its next start; why that was not possible."""
+        settings = self.haproxy
+        if settings.save is None:
+            return ""
+        said = self._socket(tools).say("show servers state")
+        if isinstance(said, Failure):
+            return said.why
+        if not said.startswith("1\n# be_id"):
+            return f"HAProxy on {settings.host} gives a state of another version than 1"
+        try:
+            tools.host(settings.host).put(settings.save, said.encode(), mode=0o644)
+        except HostError as error:
+            return error.message
+        return ""
+
+    def _lasting(self, tools: Tools, turn: Turn) -> Finding:
+        """What becomes of the switch when HAProxy is restarted."""
+        settings = self.haproxy
+        old = self._names(turn)[0]
+        away = f"a reload of HAProxy would lead customers back to {old} after a failover"
+        if settings.save is None:
+            return self._finding(
+                f"{away}: what is said to its socket is not kept",
+                Standing.DOUBTFUL,
+                "say `save:`, and load that file in haproxy.cfg; or move `disabled` there by hand after a failover",
+            )
+        lines = ("load-server-state-from-file global", f"server-state-file {settings.save}")
+        try:
+            text = tools.host(settings.host).get(settings.config, limit=4 << 20).decode("utf-8", "replace")
+        except HostError as error:
+            return self._finding(
+                f"whether a reload of HAProxy keeps a switch is not known: {error.message}",
+                Standing.DOUBTFUL,
+                f"see that haproxy.cfg has `{lines[0]}` and `{lines[1]}`",
+            )
+        said = {" ".join(line.split()) for line in text.splitlines()}
+        missing = [line for line in lines if line not in said]
+        if missing:
+            wanted = " and ".join(f"`{line}`" for line in missing)
+            return self._finding(f"{away}: {settings.config} lacks {wanted}", Standing.DOUBTFUL, f"add {wanted}")
+        return self._finding(f"a reload keeps what was switched, in {settings.save}")
+
+    def _finding(self, what: str, standing: Standing = Standing.GOOD, remedy: str = "") -> Finding:
+        return Finding(about=self.title, what=what, standing=standing, remedy=remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    """A backend's two servers, and what else it has."""
+
+    old: Line
+    new: Line
+    others: tuple[str, ...]
+    """Further servers that HAProxy was told to use; a mere ``backup``, such as one that says sorry, is none."""
+    in_flight: int
+
+    @property
+    def leads(self) -> Literal["old", "new", "both", "nowhere", "elsewhere"]:
+        """What HAProxy was told; whether a server is up does not matter here."""
+        if self.others:
+            return "elsewhere"
+        match self.old.told_to_serve, self.new.told_to_serve:
+            case True, True:
+                return "both"
+            case True, False:
+                return "old"
+            case False, True:
+                return "new"
+            case _:
+                return "nowhere"
+
+    def traffic(self) -> Traffic:
+        """For the step."""
+        facts: dict[str, Json] = {line.name: line.status for line in (self.old, self.new)}
+        return Traffic(leads=self.leads, facts={**facts, **({"others": list(self.others)} if self.others else {})})
