@@ -22,18 +22,24 @@ def footing(store: Store, memory: Memory, now: datetime) -> Footing:
     """What is known of the store; it is probed where that was not done within a day.
 
     Raises:
-        StoreError: it cannot be used.
+        StoreError: whether it keeps versions cannot be asked.
     """
-    return known(store, memory, now) or _judged(
-        trust.remember(memory, store.name, store.probe(), now, place=store.shown)
-    )
+    found = known(store, memory, now)
+    if found is not None:
+        return found
+    try:
+        return _judged(trust.remember(memory, store.name, store.probe(), now, place=store.shown))
+    except StoreError as error:
+        return Footing(
+            sure=False, reason=f"whether it refuses to write what is there could not be tried: {error.message}"
+        )
 
 
 def known(store: Store, memory: Memory, now: datetime) -> Footing | None:
     """The same without a probe; None where one is needed.
 
     Raises:
-        StoreError: it cannot be used.
+        StoreError: whether it keeps versions cannot be asked.
     """
     if store.versioned:
         return Footing(sure=True, reason="it keeps versions, so whoever wrote first can be told")

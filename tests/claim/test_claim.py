@@ -23,6 +23,8 @@ from drorch.core.store import Store
 from drorch.stores.memory import Call, MemoryStore
 from support import claiming
 from support.claiming import SURE, Heedless, folder_store, got, nonce, refused, wanted
+from support.rclone import RcloneS3
+from support.s3store import opened
 from support.stores import KINDS, Given, Stage, sha
 
 UNSURE = Footing(sure=False, reason="of a test")
@@ -230,6 +232,15 @@ def test_an_unsure_store_says_so_and_waits() -> None:
     told = refused(Book(store, "shop", clock).take(wanted("anna"), unsure))
     assert "ben@desk" in told.why
     assert clock.slept[0] == SETTLED
+
+
+def test_a_real_store_without_the_condition_is_not_sure(rclone_s3: RcloneS3) -> None:
+    """A server that takes any second put is found out, and a claim in it still keeps away whoever comes later."""
+    store = opened(rclone_s3.endpoint, rclone_s3.bucket(), (rclone_s3.access_key, rclone_s3.secret_key))
+    unsure = footing(store, Notes(), SystemClock().now())
+    assert not unsure.sure
+    got(Book(store, "shop", FakeClock()).take(wanted("anna"), unsure))
+    refused(Book(store, "shop", FakeClock()).take(wanted("ben"), unsure))
 
 
 def test_a_holder_that_was_overwritten_learns_it() -> None:
