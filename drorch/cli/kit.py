@@ -81,9 +81,11 @@ def make(
         say_json({"kit": str(file), "bytes": len(sealed), "sha256": digest, "opens_with": opens, **_plain(manifest)})
         return Exit.OK
     counts = (
-        f"{_count(manifest, 'secrets/')} secrets, {_count(manifest, 'keys/')} SSH keys, {len(manifest.plans)} runbooks"
+        _counted("secret", _count(manifest, "secrets/")),
+        _counted("SSH key", _count(manifest, "keys/")),
+        _counted("runbook", len(manifest.plans)),
     )
-    click.echo(f"{file}: {counts}; opens with {opens}")
+    click.echo(f"{file}: {', '.join(counts)}; opens with {opens}")
     click.echo(f"  signed by {manifest.signer}; kit open shows that, too")
     for name in manifest.left_out:
         click.echo(f"  left out: {name}")
@@ -114,6 +116,10 @@ def _recipients(said: tuple[str, ...], lists: tuple[Path, ...]) -> list[str]:
 
 def _count(manifest: "Manifest", folder: str) -> int:
     return sum(path.startswith(folder) and not path.endswith("-cert.pub") for path in manifest.files)
+
+
+def _counted(word: str, count: int) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _plain(manifest: "Manifest") -> dict[str, object]:
@@ -153,7 +159,9 @@ def open_(
     lay_out(kit, folder.absolute())
     manifest, now = kit.manifest, drorch.clock.now()
     made = Made(at=manifest.made, documents=manifest.documents, left_out=manifest.left_out)
-    Journal(folder.absolute() / "state" / "journal.sqlite").put(MADE, made.model_dump(mode="json"))
+    journal = Journal(folder.absolute() / "state" / "journal.sqlite")
+    for key, value in {**manifest.remembered, MADE: made.model_dump(mode="json")}.items():
+        journal.put(key, value)
     steps = _next(manifest, folder)
     warnings = _warnings(manifest, now)
     if as_json:

@@ -27,6 +27,8 @@ def packed(app: App, without: Collection[str]) -> tuple[kit.Manifest, bytes]:
     keys = app.settings.state / "keys"
     signer = Signer.open(keys)
     now, by = app.clock.now(), operator()
+    # Where a failover has led a service is not in the documents.
+    remembered = {key: home for name in inventory.services if (home := app.journal.get(key := f"home:{name}"))}
     missing, moving = tuple(lacks(inventory)), failover_services(runbooks)
     original = documents.file.read_bytes()
     text = readme(inventory, now, by, __version__, failover=moving, left_out=carried.left_out, lacks=missing)
@@ -50,6 +52,7 @@ def packed(app: App, without: Collection[str]) -> tuple[kit.Manifest, bytes]:
         documents=documents_digest(inventory, runbooks),
         plans={name: make_plan(inventory, book).digest for name, book in runbooks.items()},
         failover=moving,
+        remembered=remembered,
         left_out=carried.left_out,
         lacks=missing,
         files=kit.digests(files),

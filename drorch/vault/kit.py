@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, StringConstraints, ValidationError
+from pydantic import AwareDatetime, Field, StringConstraints, ValidationError
 
 from drorch.core.errors import KitError, Refused
 from drorch.core.host import printable
-from drorch.core.model import Frozen, Name
+from drorch.core.model import Frozen, Json, Name
 from drorch.vault.signing import verify
 
 MOST_BYTES: Final = 64 << 20
@@ -80,6 +80,8 @@ class Manifest(Frozen):
     """The digest of each runbook's plan, where the kit was made."""
     failover: tuple[Name, ...] = ()
     """Services that have a runbook for their failover."""
+    remembered: dict[str, Json] = Field(default_factory=dict)
+    """Facts that drorch must know elsewhere, too, by key: where a failover has led a service."""
     left_out: tuple[str, ...] = ()
     """Names of what could not, or should not, be put in."""
     lacks: tuple[Lack, ...] = ()
@@ -185,7 +187,7 @@ def _files(archive: bytes) -> dict[str, bytes]:
 
 
 def _path(member: tarfile.TarInfo, found: Mapping[str, bytes]) -> str:
-    shown = printable(member.name)[:80]
+    shown = printable(member.name).replace("\n", "\\n").replace("\t", "\\t")[:80]
     if len(found) >= _MOST_FILES:
         raise _strange("it holds too many files")
     if not _KNOWN.fullmatch(member.name):
