@@ -113,8 +113,6 @@ class Edge:
 
 
 _TALK = 'my $s = IO::Socket::UNIX->new($ARGV[0]) or die $!; print $s "$ARGV[1]\\n"; $s->flush; print while <$s>;'
-    'my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die $!; print $s "$ARGV[1]\\n"; $s->flush; print while <$s>;'
-)
 
 
 @pytest.fixture
