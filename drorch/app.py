@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from drorch.config.home import settled
 from drorch.config.load import Documents, load
@@ -30,6 +30,9 @@ from drorch.repositories import open_mirror, open_repository
 from drorch.stores.shelves import open_shelf
 from drorch.vault.secrets import SecretStore
 from drorch.vault.signing import Signer
+
+if TYPE_CHECKING:
+    from drorch.engine.probe import Prober
 
 CONTROLLER = "controller"
 """The name of the machine on which drorch runs."""
@@ -238,6 +241,16 @@ class App:
     def box(self, plan: Plan) -> Box:
         """The tools of a plan: only what it carries."""
         return Box(self, _Stock(plan.hosts, plan.repositories, plan.stores, plan.routes, plan.secrets))
+
+    def prober(self, plan: Plan) -> "Prober | None":
+        """A probe that asks from now on as customers do; None where the plan moves nothing, or nothing says how."""
+        probe = plan.service.probe
+        if probe is None or not plan.scene.moves:
+            return None
+        from drorch.engine.probe import Prober  # noqa: PLC0415 - only who moves a service pays
+
+        box = self.box(plan)  # its own connections: it asks on while others wait
+        return Prober(probe, lambda: box.host(probe.host) if probe.host else self.controller, self.clock, box.memory)
 
     def everything(self) -> Box:
         """The tools of the whole inventory, for verbs that work on hosts and repositories directly."""

@@ -95,7 +95,7 @@ def command(
         said, asked.facts, asked.plan.scene, asked.earlier, now=drorch.clock.now(), host=drorch.controller
     )
     if isinstance(outcome, Failure):
-        raise Refused(outcome.why, hint=outcome.hint.replace(" RUN", f" {asked.run.id}"))
+        raise Refused(outcome.why, hint=outcome.hint)
     return give(drorch, asked.run, Answer(verb="approve", by=operator(), note=said.model_dump_json()), as_json=as_json)
 
 

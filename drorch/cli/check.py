@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drorch.cli.looking import look
 from drorch.cli.main import app, say_json
 from drorch.core.exits import Exit
 from drorch.core.model import Json
@@ -15,11 +16,19 @@ if TYPE_CHECKING:
 
 
 @click.command("check")
+@click.argument("service", required=False)
+@click.option("--live", is_flag=True, help="Also look at the living world: could SERVICE, or each, fail over now?")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(*, as_json: bool) -> Exit:
-    """Check inventory and runbooks; report every mistake of every file with its line. Nothing connects."""
+def command(service: str | None, *, live: bool, as_json: bool) -> Exit:
+    """Check inventory and runbooks; report every mistake of every file with its line. Nothing connects, unless asked
+    to with --live.
+    """
     from drorch.config.load import check  # noqa: PLC0415 - help needs none of this
 
+    if live:
+        return look(service, as_json=as_json)
+    if service is not None:
+        raise click.UsageError("a service is only looked at with --live; the documents are checked as a whole")
     settings = app().settings
     checked = check(settings.config, settings.runbooks)
     code = Exit.CONFIG if checked.documents is None else Exit.OK

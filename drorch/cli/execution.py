@@ -23,13 +23,28 @@ from drorch.engine.runs import Asker, Elsewhere, Result, Stopped, Waiting, nobod
 
 if TYPE_CHECKING:
     from drorch.app import App
+    from drorch.engine.probe import Prober
 
 
 def execute(
-    app: "App", run: Run, *, as_json: bool, answer: Answer | None = None, aborted_by: str | None = None
+    app: "App",
+    run: Run,
+    *,
+    as_json: bool,
+    answer: Answer | None = None,
+    aborted_by: str | None = None,
+    instead: Asker = nobody,
+    prober: "Prober | None" = None,
 ) -> Exit:
-    """Carry a run on in this process and say how that ended."""
+    """Carry a run on in this process and say how that ended.
+
+    ``instead`` answers before a person is asked; ``prober`` goes on asking as customers do, else one is made where the
+    service has a probe and is moved.
+    """
     plan = app.runs.plan(run)
+    prober = prober or app.prober(plan)
+    if prober is not None:
+        prober.attach(run.id)
     watch = watcher(plan, quiet=as_json)
     box = app.box(plan)
     interactive = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
@@ -41,13 +56,15 @@ def execute(
             box,
             watch,
             app.halt,
-            ask=_asker(watch, asking) if interactive else nobody,
+            ask=_first(instead, _asker(watch, asking) if interactive else nobody),
             answer=answer,
             aborted_by=aborted_by,
         )
     finally:
         watch.close()
         box.close()
+        if prober is not None:
+            prober.close()
     return _conclude(app, plan, run, result, as_json=as_json)
 
 
@@ -77,6 +94,11 @@ def _stop_on_signals(app: "App", asking: threading.Event) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+
+
+def _first(instead: Asker, then: Asker) -> Asker:
+    """Ask one, and the other where that says nothing."""
+    return lambda waiting: instead(waiting) or then(waiting)
 
 
 def _asker(watch: object, asking: threading.Event) -> Asker:

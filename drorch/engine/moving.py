@@ -44,12 +44,15 @@ def new_home(inventory: Inventory, service: Service, runbook: Runbook, said: str
     return target
 
 
-def around(inventory: Inventory, service: Service, runbook: Runbook) -> tuple[list[Named], list[Named]]:
+def around(
+    inventory: Inventory, service: Service, runbook: Runbook, take_over: str | None
+) -> tuple[list[Named], list[Named]]:
     """The steps that come first, and those that come last whatever happened."""
     first = list(_approvals(inventory, runbook.approval)) if runbook.approval else []
     if service.lease is None or any(placed.step.kind == "claim" for placed in runbook.placed()):
         return first, []
-    first.append(("claim", _made({"kind": "claim", "store": service.lease})))
+    claim: dict[str, Json] = {"kind": "claim", "store": service.lease}
+    first.append(("claim", _made({**claim, "take_over": take_over} if take_over else claim)))
     release = {"kind": "release", "store": service.lease, "always": True, "on_failure": "continue"}
     return first, [("release", _made(release))]
 
@@ -62,7 +65,6 @@ def _approvals(inventory: Inventory, approval: Approval) -> Iterator[Named]:
         step: dict[str, Json] = {
             "kind": "approval",
             "number": number,
-            "required": approval.required,
             "required": approval.required,
             "people": {name: " ".join(person.key.split()[:2]) for name, person in people.items()},
             "logins": {name: list(person.logins) for name, person in people.items() if person.logins},

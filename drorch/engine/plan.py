@@ -147,11 +147,13 @@ def make_plan(
     snapshot: str | None = None,
     store: str | None = None,
     mode: Mode | None = None,
+    take_over: str | None = None,
 ) -> Plan:
     """Resolve a runbook. Both documents have passed the loader's checks, so every name exists.
 
     ``target``, ``snapshot`` and ``store`` override the runbook's own host, recovery point, and place that it is
-    restored from; ``mode`` how a failover (unplanned) or failback (planned) is done.
+    restored from; ``mode`` how a failover (unplanned) or failback (planned) is done; ``take_over`` says why another
+    controller's claim of the service is ended.
 
     Raises:
         Refused: a drill would have no standby, or one where the service lives; a failover would lead where the service
@@ -171,7 +173,7 @@ def make_plan(
     if moves:
         target = new_home(inventory, service, runbook, target)
         mode = mode or ("planned" if runbook.kind == "failback" else "unplanned")
-        first, last = around(inventory, service, runbook)
+        first, last = around(inventory, service, runbook, take_over)
         blocks = [*(Block(steps=(PlannedStep(id=name, step=step),)) for name, step in first), *blocks]
         afterwards.extend(PlannedStep(id=name, step=step) for name, step in last)
     else:

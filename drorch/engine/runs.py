@@ -234,6 +234,10 @@ class Runs:
             return self.journal.run(run.id) if slot else None
         return run
 
+    def end(self, run: Run, ending: Ending) -> None:
+        """Record that a run that nothing was done for is over."""
+        _Story(self.journal, self.clock, run, self.plan(run)).ended(ending)
+
     def alive(self, run: Run) -> bool:
         """Whether a process works on it now."""
         return self.leases.held(f"run:{run.id}")

@@ -17,6 +17,7 @@ _LONGEST = 160
 """Characters of a fact that are shown; --json has all."""
 _LESS = frozenset(
     {"directory", "facts", "hostname", "machine_id", "places", "snapshots", "snapshot_time", "time", "token"}
+    | {"request", "signature"}
 )
 """Facts that only ``--json`` shows: they repeat others, or matter to programs."""
 _GOOD = ("completed", "succeeded")

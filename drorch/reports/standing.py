@@ -17,6 +17,7 @@ from drorch.engine.plan import make_plan
 from drorch.reports.counting import shown
 from drorch.reports.gaps import Attention, attention
 from drorch.reports.kit import MADE, documents_digest, kit_gaps
+from drorch.reports.live import live_gaps, live_key
 from drorch.reports.offsite import mirrors_of, offsite_gaps
 from drorch.reports.proof import Today
 from drorch.reports.readiness import Readiness, readiness
@@ -60,6 +61,7 @@ def stand(
     services = []
     records = shown(inventory, runbooks, journal, now, only=only)
     kit, documents = journal.get(MADE), documents_digest(inventory, runbooks)
+    live = {name: journal.get(live_key(name)) for name, book in runbooks.items() if book.kind == "failover"}
     for name, service in inventory.services.items():
         if only is not None and name != only:
             continue
@@ -80,6 +82,7 @@ def stand(
                     *offsite_gaps(service, inventory, offsite, now),
                     *records.gaps(name, mine),
                     *kit_gaps(name, runbooks, kit, documents, now),
+                    *live_gaps(name, runbooks, live, now),
                 ),
             )
         )

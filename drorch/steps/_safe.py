@@ -6,6 +6,7 @@ from drorch.core.evidence import Evidence, Failure
 from drorch.core.fence import Proof, Rung
 from drorch.core.step import Earlier, Tools
 from drorch.fences import AnyRung
+from drorch.steps._claimed import held
 
 _RUNG: TypeAdapter[Rung] = TypeAdapter(AnyRung)
 
@@ -36,7 +37,7 @@ def unsafe(tools: Tools, earlier: Earlier) -> Failure | None:
     for evidence in earlier.values():
         if "fenced" in evidence.facts and (failure := _broken(tools, evidence)) is not None:
             return failure
-    return None
+    return held(tools, earlier)
 
 
 def _broken(tools: Tools, evidence: Evidence) -> Failure | None:

@@ -1,0 +1,65 @@
+"""Whether a service could fail over: what the newest look at the living world showed, as status tells it. Pure."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from drorch.config.runbook import Runbook
+from drorch.core.finding import Standing
+from drorch.core.model import Frozen, Json
+from drorch.engine.preflight import Preflight
+from drorch.reports.gaps import Gap
+from drorch.reports.text import length
+
+STALE: Final = timedelta(days=7)
+"""Age from which a look says nothing any more."""
+
+
+class Live(Frozen):
+    """What is remembered of a look."""
+
+    at: datetime
+    plan: str
+    worst: Standing
+    amiss: tuple[str, ...]
+    """What was bad or unknown, one sentence each."""
+    losses: dict[str, str]
+    """What promoting would have lost then, by source."""
+
+    @classmethod
+    def of(cls, seen: Preflight) -> "Live":
+        """What of a preflight is kept."""
+        amiss = [*seen.of(Standing.BAD), *seen.of(Standing.UNKNOWN)]
+        return cls(
+            at=seen.at,
+            plan=seen.plan,
+            worst=seen.worst,
+            amiss=tuple(f"{one.finding.about}: {one.finding.what}" for one in amiss),
+            losses={source: known.words for source, known in seen.losses.items()},
+        )
+
+
+def live_key(runbook: str) -> str:
+    """Under which the newest look for a runbook is remembered."""
+    return f"live:{runbook}"
+
+
+def live_gaps(
+    service: str, runbooks: Mapping[str, Runbook], remembered: Mapping[str, Json], now: datetime
+) -> Iterator[Gap]:
+    """What the newest look at a service's failover says; ``remembered`` by runbook."""
+    command = f"drorch check --live {service}"
+    for name, book in runbooks.items():
+        if book.kind != "failover" or book.service != service:
+            continue
+        said = remembered.get(name)
+        if not isinstance(said, dict):
+            yield Gap(f"nobody has looked whether {name} could work", command, risk=False)
+            continue
+        live = Live.model_validate(said)
+        age = now - live.at
+        if live.amiss:
+            more = f", and {len(live.amiss) - 1} more" if len(live.amiss) > 1 else ""
+            yield Gap(f"{name} would not work, as seen {length(age)} ago: {live.amiss[0]}{more}", command)
+        elif age > STALE:
+            yield Gap(f"whether {name} could work was last looked at {length(age)} ago", command, risk=False)
