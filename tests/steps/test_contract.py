@@ -23,6 +23,7 @@ from drorch.core.model import Json
 from drorch.core.scene import RunKind
 from drorch.core.step import Earlier, Step
 from drorch.core.store import Lock
+from drorch.hosts.fake import FakeHost
 from drorch.mirror import reclaim
 from drorch.mirror.ledger import Ledger
 from drorch.mirror.transfer import Known, transfer
@@ -41,7 +42,7 @@ from support.web import Web
 ADAPTER: TypeAdapter[Step] = TypeAdapter(AnyStep)
 VOLATILE = frozenset(
     {"seconds", "latency_ms", "tries", "pid", "started_ticks", "bytes_freed", "bytes_written", "check_seconds"}
-    | {"uploaded", "uploaded_bytes", "looked_at", "extended", "versions"}  # what this very attempt had to do
+    | {"uploaded", "uploaded_bytes", "looked_at", "extended", "versions", "tried"}  # what this attempt had to do
 )
 """Facts that differ from one performance to the next by their nature."""
 
@@ -193,6 +194,11 @@ def _claimed(world: World) -> Earlier:
     }
 
 
+def _silent(world: World) -> Earlier:
+    world.hosts["primary"] = FakeHost("primary", reachable=False)
+    return {}
+
+
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "backup": (
         Example(lambda *_: {"kind": "backup", "source": "media"}, "backup"),
@@ -273,6 +279,30 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
                 "expect": {"body": "ok", "regex": "^status: "},
             },
             before=_restored,
+        ),
+    ),
+    "fence": (
+        Example(
+            lambda *_: {
+                "kind": "fence",
+                "host": "primary",
+                "ladder": [
+                    {"stop": ["shop", "postgresql"]},
+                    {
+                        "power_off": {
+                            "command": ["sh", "-c", 'printf "$TOKEN" >secret; touch off'],
+                            "status": ["ls"],
+                            "off": "^off$",
+                            "on": ["rm", "-f", "off"],
+                            "host": "standby",
+                            "env": {"TOKEN": {"secret": "canary"}},
+                        }
+                    },
+                    "attest",
+                ],
+            },
+            "failover",
+            _silent,
         ),
     ),
     "wait": (
