@@ -25,7 +25,7 @@ from drorch.engine.runs import asked_under, operator
 from drorch.hosts import sshsig
 from drorch.reports.plans import plan_lines, plan_report
 from drorch.reports.text import write
-from drorch.steps.approval import Approval
+from drorch.steps.approval import ApprovalStep
 
 if TYPE_CHECKING:
     from drorch.app import App
@@ -40,7 +40,7 @@ class _Asked:
 
     run: Run
     plan: Plan
-    step: Approval
+    step: ApprovalStep
     facts: RunFacts
     earlier: Earlier
     request: Request
@@ -108,7 +108,7 @@ def _asked(drorch: "App", run: Run) -> _Asked:
     waiting = drorch.runs.waits_for(run, "approve")
     plan = drorch.runs.plan(run)
     step = plan.step(waiting.step).step
-    if not isinstance(step, Approval):
+    if not isinstance(step, ApprovalStep):
         raise RunError(f"{run.id} waits for no approval", hint=f"drorch show {run.id}")
     began: Json = {}
     earlier: dict[str, Evidence] = {}

@@ -27,7 +27,7 @@ from drorch.core.step import Earlier, Question, Step, Tools
 from drorch.hosts import sshsig
 
 
-class Approval(Step):
+class ApprovalStep(Step):
     """Wait until another person agrees, by a signature over this very run, plan and host; no answer within the timeout
     (15 min) is a no. Runbooks say ``approval:``, and their plans begin with it.
     """
@@ -104,14 +104,14 @@ class Approval(Step):
         answer = earlier.get(tools.step)
         if answer is None:
             broken = _broken(earlier)
-            return broken or Failure(why="nobody approved it", hint="drorch approve RUN")
+            return broken or Failure(why="nobody approved it", hint=f"drorch approve {tools.run.id}")
         said = read_note(str(answer.facts.get("note", "")))
         by = str(answer.facts.get("confirmed_by") or "")
         if isinstance(said, BreakGlass):
             return self._break(tools, said, by or said.by)
         if said is None:
             return Failure(
-                why=f"the yes of {by or 'nobody'} came without a signature", hint="answer with drorch approve RUN"
+                why=f"the yes of {by or 'nobody'} came without a signature", hint=f"drorch approve {tools.run.id}"
             )
         outcome = self.judge(said, tools.run, tools.scene, earlier, now=tools.clock.now(), host=tools.controller())
         if isinstance(outcome, Failure):
@@ -135,7 +135,7 @@ class Approval(Step):
             )
         )
         if failure is not None:
-            return failure.model_copy(update={"retryable": False})
+            return failure.model_copy(update={"retryable": False, "hint": failure.hint.replace(" RUN", f" {run.id}")})
         return Evidence(
             facts={
                 "approved_by": said.person,
@@ -186,7 +186,9 @@ class Approval(Step):
     def _break(self, tools: Tools, said: BreakGlass, by: str) -> Outcome:
         """Go on without approval, and tell everybody at once; who cannot be told stops nothing."""
         if not by:
-            return Failure(why="a break-glass that nobody answers for", hint="drorch approve RUN --break-glass REASON")
+            return Failure(
+                why="a break-glass that nobody answers for", hint=f"drorch approve {tools.run.id} --break-glass REASON"
+            )
         missing = self._of - self.number + 1
         lacks = f"{missing} of {self._of} approvals" if self._of > 1 else "the approval"
         reason = " ".join(printable(said.break_glass).split())

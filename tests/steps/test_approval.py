@@ -17,14 +17,14 @@ from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.model import Json
 from drorch.core.step import Earlier, Question
 from drorch.hosts import sshsig
-from drorch.steps.approval import Approval
+from drorch.steps.approval import ApprovalStep
 from support.signers import agent, signer
 from support.tools import START, Told, World
 
-ADAPTER: TypeAdapter[Approval] = TypeAdapter(Approval)
+ADAPTER: TypeAdapter[ApprovalStep] = TypeAdapter(ApprovalStep)
 
 
-def approval(**more: Json) -> Approval:
+def approval(**more: Json) -> ApprovalStep:
     """Anna, Ben and Cleo may; Anna is seen as anna."""
     people = {name: signer(name).public for name in ("anna", "ben", "cleo")}
     said = {"kind": "approval", "people": people, "logins": {"anna": ["anna"], "ben": ["ben@desk"]}, **more}
@@ -39,7 +39,7 @@ def world(tmp_path: Path) -> World:
     return made
 
 
-def request(world: World, step: Approval) -> Request:
+def request(world: World, step: ApprovalStep) -> Request:
     """What is to be signed now."""
     return step.request(world.run, world.scene, world.clock.now())
 
@@ -51,7 +51,7 @@ def answer(note: str) -> Earlier:
 
 def handed_in(
     world: World,
-    step: Approval,
+    step: ApprovalStep,
     *,
     person: str = "anna",
     key: str = "",
@@ -232,7 +232,7 @@ def test_without_ssh_keygen_nothing_is_approved(world: World, monkeypatch: pytes
 # --- break-glass ----------------------------------------------------------------------------------------------------
 
 
-def _broken(world: World, step: Approval, earlier: Earlier | None = None) -> Evidence:
+def _broken(world: World, step: ApprovalStep, earlier: Earlier | None = None) -> Evidence:
     note = BreakGlass(break_glass="everybody\nis asleep").model_dump_json()
     return world.evidence(step, {**(earlier or {}), **answer(note)}, name="approval")
 

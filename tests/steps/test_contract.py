@@ -32,7 +32,7 @@ from drorch.sources.command import Custom
 from drorch.sources.files import Files
 from drorch.steps import KINDS, AnyStep
 from drorch.steps import _processes as processes
-from drorch.steps.approval import Approval
+from drorch.steps.approval import ApprovalStep
 from drorch.stores.memory import MemoryStore
 from support.mirrors import Home, offsite
 from support.signers import signer
@@ -104,7 +104,7 @@ def _signed(world: World) -> Earlier:
     """The answer of a person who agreed to this run, which somebody else began."""
     world.run = replace(world.run, by="eve@desk")
     step = _step(_approval())
-    assert isinstance(step, Approval)
+    assert isinstance(step, ApprovalStep)
     text = step.request(world.run, world.scene, world.clock.now()).text
     note = Agreement(person="anna", request=text, signature=signer("anna").sign(text)).model_dump_json()
     return {"approval": Evidence(facts={"confirmed_by": "eve@desk", "note": note})}

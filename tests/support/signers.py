@@ -29,8 +29,8 @@ class Signer:
 
     def sign(self, text: str, *, namespace: str = NAMESPACE) -> str:
         """The signature over a text."""
-        argv = ["ssh-keygen", "-Y", "sign", "-q", "-f", self.path, "-n", namespace]
-        return subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout
+        argv = ["ssh-keygen", "-Y", "sign", "-q", "-f", str(self.path), "-n", namespace]
+        return str(subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout)
 
 
 @cache
