@@ -5,9 +5,8 @@ from collections.abc import Collection
 from drorch import __version__
 from drorch.app import App
 from drorch.config.portable import portable
-from drorch.engine.plan import make_plan
 from drorch.engine.runs import operator
-from drorch.reports.kit import documents_digest, failover_services, lacks
+from drorch.reports.kit import documents_digest, failover_services, lacks, plans_of, programs
 from drorch.reports.kit_readme import readme
 from drorch.vault import kit
 from drorch.vault.carried import gather
@@ -29,7 +28,8 @@ def packed(app: App, without: Collection[str]) -> tuple[kit.Manifest, bytes]:
     now, by = app.clock.now(), operator()
     # Where a failover has led a service is not in the documents.
     remembered = {key: home for name in inventory.services if (home := app.journal.get(key := f"home:{name}"))}
-    missing, moving = tuple(lacks(inventory)), failover_services(runbooks)
+    plans = plans_of(inventory, runbooks)
+    missing, moving = (*lacks(inventory), *programs(plans)), failover_services(runbooks)
     original = documents.file.read_bytes()
     text = readme(inventory, now, by, __version__, failover=moving, left_out=carried.left_out, lacks=missing)
     files = {
@@ -50,7 +50,7 @@ def packed(app: App, without: Collection[str]) -> tuple[kit.Manifest, bytes]:
         site=inventory.site,
         signer=signer.public,
         documents=documents_digest(inventory, runbooks),
-        plans={name: make_plan(inventory, book).digest for name, book in runbooks.items()},
+        plans={name: plan.digest for name, plan in plans.items()},
         failover=moving,
         remembered=remembered,
         left_out=carried.left_out,

@@ -5,6 +5,7 @@ Pure.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,8 +13,10 @@ from pydantic import AwareDatetime
 
 from drorch.config.inventory import Inventory
 from drorch.config.runbook import Runbook
+from drorch.core.errors import Refused
 from drorch.core.host import LocalHostSpec, SshHostSpec
 from drorch.core.model import Frozen, Json
+from drorch.engine.plan import Plan, make_plan
 from drorch.reports.gaps import Gap
 from drorch.reports.text import length
 from drorch.stores.directory import DirectoryStore
@@ -91,6 +94,26 @@ def lacks(inventory: Inventory) -> Iterator[Lack]:
     for name, store in inventory.stores.items():
         if isinstance(store, DirectoryStore):
             yield _folder(f"store {name}", store.path)
+
+
+def plans_of(inventory: Inventory, runbooks: Mapping[str, Runbook]) -> dict[str, Plan]:
+    """The plan of each runbook that has one where its service lives now."""
+    found = {}
+    for name, book in runbooks.items():
+        with suppress(Refused):
+            found[name] = make_plan(inventory, book)
+    return found
+
+
+def programs(plans: Mapping[str, Plan]) -> Iterator[Lack]:
+    """What failovers execute on the controller itself, and so on the laptop; restic comes along by itself."""
+    for name, plan in plans.items():
+        if plan.kind != "failover":
+            continue
+        argvs = [planned.argv for _, _, listed in plan.preview() for planned in listed if planned.host == "controller"]
+        for program in dict.fromkeys(argv[0] for argv in argvs):
+            if program != "restic":
+                yield Lack(what=f"{name} runs {program} on the controller: have it where the kit is opened, logged in")
 
 
 def _folder(what: str, path: str) -> Lack:

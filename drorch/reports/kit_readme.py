@@ -48,7 +48,7 @@ def _with_drorch(inventory: Inventory, failover: Sequence[str]) -> Iterator[str]
     for name in failover:
         yield f"  {drorch} failover {name}"
     for name in inventory.services:
-        yield f"  {drorch} restore {name} --host HOST    # beside what is there; --store STORE reads an off-site copy"
+        yield f"  {drorch} restore {name} --host HOST --store STORE"
     yield ""
 
 
@@ -73,6 +73,7 @@ def _by_hand(inventory: Inventory) -> Iterator[str]:
         if isinstance(host, SshHostSpec):
             key = f" -i keys/{name}" if host.key else ""
             yield f"  ssh{key} -p {host.port} {host.user}@{host.address}    # host {name}"
+            yield f"      its key: {host.host_key or 'not known'}"
 
 
 def _restic(spec: RepositorySpec, url: str, variables: Sequence[str], options: str = "") -> Iterator[str]:

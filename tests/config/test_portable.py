@@ -74,7 +74,7 @@ def test_only_places_change() -> None:
         "\ufeff" + INVENTORY,
         INVENTORY.replace("  nas: {file: secrets/nas}", '  ? nas\n  : {"f\\u0069le": secrets/nas}'),
         '{"site": "acme", "hosts": {"web1": {}}, "secrets": {"nas": {"command": ["x", "}"]}, "chat": {"env": "X"}}}',
-        "site: acme\nhosts: {web1: {}}\nsecrets:\n  nas:\n    command: [\n      x, # }\n      y ]\n  chat:\n    env:\n     X",
+        "site: a\nhosts: {w: {}}\nsecrets:\n  nas:\n    command: [\n      x, # }\n      y ]\n  chat:\n    env:\n     X",
     ],
 )
 def test_every_way_of_writing_is_edited(text: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from drorch.config.inventory import Inventory
 from drorch.config.runbook import Runbook
 from drorch.core.model import Json
-from drorch.reports.kit import Made, documents_digest, kit_gaps, lacks
+from drorch.reports.kit import Made, documents_digest, failover_services, kit_gaps, lacks
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 INVENTORY: Json = {
@@ -28,8 +28,8 @@ def inventory(**changed: Json) -> Inventory:
 
 def runbooks(kind: str) -> dict[str, Runbook]:
     """One runbook."""
-    plain = {"runbook": "one", "kind": kind, "service": "shop", "steps": [{"kind": "wait", "for": "1s"}]}
-    return {"one": Runbook.model_construct(**plain)}
+    plain: Json = {"runbook": "one", "kind": kind, "service": "shop"}
+    return {"one": Runbook.model_construct(**plain)}  # what a failover must hold is no matter here
 
 
 def gaps(remembered: Json, kind: str = "failover") -> list[tuple[str, bool]]:
@@ -52,6 +52,7 @@ def kit(age: timedelta, documents: str = "today") -> Json:
 )
 def test_a_missing_or_old_kit_is_a_risk_where_there_is_a_failover(remembered: Json, words: str) -> None:
     """For a service that is to fail over it is a risk; for another one it is only worth knowing."""
+    assert failover_services(runbooks("failover")) == ("shop",)
     assert gaps(remembered) == [(words, True)]
     assert gaps(remembered, "backup") == [(words, False)]
 

@@ -8,12 +8,11 @@ import pytest
 
 from drorch.core.errors import KitError, WrongKey
 from drorch.vault import age
-from support.kits import Keys, make_keys, typed
+from support.kits import Keys, make_keys
 
 pytestmark = pytest.mark.skipif(shutil.which("age") is None, reason="needs the age tool: apt-get install age")
 CONTENT = bytes(range(256)) * 700
 """More than one chunk of the format."""
-PHRASE = "correct horse battery staple"
 
 
 def nobody(what: str) -> str:
@@ -44,22 +43,6 @@ def test_what_the_standard_tool_sealed_opens_here(keys: Keys, kind: str, armour:
     sealed = subprocess.run(argv, input=CONTENT, capture_output=True, check=True).stdout
     assert age.open_by_keys(sealed, [getattr(keys, kind).read_bytes()], nobody) == CONTENT
     assert len(age.locks(sealed).keys) == 1
-
-
-def test_a_passphrase_opens_both_ways(keys: Keys, tmp_path: Path) -> None:
-    """`age -d` asks for the passphrase that we sealed with; what `age -p` sealed opens here, such as an identity that
-    is kept so; a wrong passphrase is told.
-    """
-    ours, theirs, back = (tmp_path / name for name in ("ours", "theirs", "back"))
-    ours.write_bytes(age.seal_by_passphrase(CONTENT, PHRASE))
-    code, shown = typed(["age", "-d", "-o", back, ours], [PHRASE])
-    assert (code, back.read_bytes()) == (0, CONTENT), shown
-    code, shown = typed(["age", "-p", "-o", theirs, keys.age], [PHRASE, PHRASE])
-    assert code == 0, shown
-    assert age.locks(theirs.read_bytes()).passphrase
-    assert age.open_by_keys(age.seal(b"x", [keys.age_public]), [theirs.read_bytes()], lambda _: PHRASE) == b"x"
-    with pytest.raises(WrongKey, match="passphrase does not open it"):
-        age.open_by_passphrase(ours.read_bytes(), PHRASE.upper())
 
 
 def test_an_ssh_key_with_a_passphrase_opens(keys: Keys, tmp_path: Path) -> None:
