@@ -6,7 +6,7 @@ import click
 
 from drorch.cli.execution import start
 from drorch.cli.main import app
-from drorch.core.errors import UnknownName
+from drorch.core.errors import Refused, UnknownName
 from drorch.core.exits import Exit
 from drorch.engine.plan import make_plan
 
@@ -27,5 +27,11 @@ def command(
     if runbook not in documents.runbooks:
         known = ", ".join(sorted(documents.runbooks)) or "none"
         raise UnknownName(f"no runbook {runbook}", hint=f"there is {known}")
+    book = documents.runbooks[runbook]
+    if book.kind in ("failover", "failback"):
+        raise Refused(
+            f"{runbook} is a {book.kind}: nothing was done",
+            hint=f"drorch {book.kind} {book.service} looks first, and asks",
+        )
     plan = make_plan(documents.inventory, documents.runbooks[runbook], target=standby, snapshot=snapshot, store=store)
     return start(drorch, plan, slot=datetime.fromisoformat(slot) if slot else None, as_json=as_json)

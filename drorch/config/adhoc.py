@@ -9,15 +9,34 @@ from drorch.core.model import Json
 from drorch.core.scene import RunKind
 
 
+def rehearsal_for(runbooks: Mapping[str, Runbook], inventory: Inventory, service: str) -> Runbook:
+    """The service's rehearsal of its failover; without one, a plain one of its only failover runbook.
+
+    Raises:
+        RunError: the service is unknown, has several, or no failover runbook.
+    """
+    known(inventory, service)
+    mine = [book for book in runbooks.values() if book.rehearses is not None and book.service == service]
+    if len(mine) > 1:
+        names = ", ".join(book.runbook for book in mine)
+        raise RunError(f"{service} has several rehearsals: {names}", hint="say which: drorch run NAME")
+    if mine:
+        return mine[0]
+    failover = runbook_for(runbooks, inventory, "failover", service)
+    plain = {"runbook": f"{service}-rehearsal", "kind": "drill", "service": service, "rehearses": failover.runbook}
+    return Runbook.model_validate(plain).rehearsing(failover)
+
+
 def runbook_for(runbooks: Mapping[str, Runbook], inventory: Inventory, kind: RunKind, service: str) -> Runbook:
-    """The service's runbook of that kind; without one, a plain one over all its sources.
+    """The service's runbook of that kind, rehearsals left out; without one, a plain one over all its sources.
 
     Raises:
         RunError: the service is unknown, or has several.
         Refused: a drill without a standby.
     """
     known(inventory, service)
-    mine = [runbook for runbook in runbooks.values() if runbook.kind == kind and runbook.service == service]
+    ours = [runbook for runbook in runbooks.values() if runbook.kind == kind and runbook.service == service]
+    mine = [runbook for runbook in ours if runbook.rehearses is None]
     if len(mine) > 1:
         names = ", ".join(runbook.runbook for runbook in mine)
         raise RunError(f"{service} has several {kind} runbooks: {names}", hint="say which: drorch run NAME")
@@ -34,7 +53,7 @@ def runbook_for(runbooks: Mapping[str, Runbook], inventory: Inventory, kind: Run
             *({"kind": "verify", "source": source} for source in sources),
         ]
     else:
-        raise RunError(f"{service} has no {kind} runbook", hint="write one; drorch init shows the shape")
+        raise RunError(f"{service} has no {kind} runbook", hint="write one; docs/failover.md shows the shape")
     return Runbook.model_validate({"runbook": f"{service}-{kind}", "kind": kind, "service": service, "steps": steps})
 
 

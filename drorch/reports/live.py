@@ -1,18 +1,21 @@
 """Whether a service could fail over: what the newest look at the living world showed, as status tells it. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from drorch.config.runbook import Runbook
 from drorch.core.finding import Standing
 from drorch.core.model import Frozen, Json
+from drorch.engine.journal import Run
 from drorch.engine.preflight import Preflight
 from drorch.reports.gaps import Gap
 from drorch.reports.text import length
 
 STALE: Final = timedelta(days=7)
 """Age from which a look says nothing any more."""
+REHEARSED: Final = timedelta(days=100)
+"""Age from which a rehearsal is too old: a quarter, and some days of grace."""
 
 
 class Live(Frozen):
@@ -63,3 +66,17 @@ def live_gaps(
             yield Gap(f"{name} would not work, as seen {length(age)} ago: {live.amiss[0]}{more}", command)
         elif age > STALE:
             yield Gap(f"whether {name} could work was last looked at {length(age)} ago", command, risk=False)
+
+
+def rehearsal_gaps(service: str, runbooks: Mapping[str, Runbook], runs: Sequence[Run], now: datetime) -> Iterator[Gap]:
+    """Whether the service's failover was ever rehearsed to its end, and how long ago; ``runs``: newest first."""
+    names = {name for name, book in runbooks.items() if book.kind == "failover" and book.service == service}
+    if not names:
+        return
+    mine = {name for name, book in runbooks.items() if book.rehearses in names} | {f"{service}-rehearsal"}
+    done = next((run for run in runs if run.runbook in mine and run.state.good), None)
+    command = f"drorch drill {service} --failover"
+    if done is None:
+        yield Gap("its failover was never rehearsed", command, risk=False)
+    elif now - done.started > REHEARSED:
+        yield Gap(f"its failover was last rehearsed {length(now - done.started)} ago", command, risk=False)

@@ -18,6 +18,7 @@ from drorch.engine.journal import Run
 PROOF_LASTS = timedelta(days=100)
 """How long a drill without a schedule counts: a quarter and some days. One with a schedule counts until it is late."""
 
+TodayKind = RunKind | Literal["rehearsal"]
 RpoStanding = Literal["ok", "missed", "no objective", "never backed up"]
 
 
@@ -26,7 +27,8 @@ class Today:
     """A runbook as it is today, with what its schedule wants."""
 
     runbook: str
-    kind: RunKind
+    kind: TodayKind
+    """Its own, but for the rehearsal of a failover: that is a drill which restores nothing."""
     plan: str
     """The digest of its plan."""
     elsewhere: tuple[str, ...] = ()

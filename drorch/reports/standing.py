@@ -17,9 +17,9 @@ from drorch.engine.plan import make_plan
 from drorch.reports.counting import shown
 from drorch.reports.gaps import Attention, attention
 from drorch.reports.kit import MADE, documents_digest, kit_gaps
-from drorch.reports.live import live_gaps, live_key
+from drorch.reports.live import live_gaps, live_key, rehearsal_gaps
 from drorch.reports.offsite import mirrors_of, offsite_gaps
-from drorch.reports.proof import Today
+from drorch.reports.proof import Today, TodayKind
 from drorch.reports.readiness import Readiness, readiness
 
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -83,6 +83,7 @@ def stand(
                     *records.gaps(name, mine),
                     *kit_gaps(name, runbooks, kit, documents, now),
                     *live_gaps(name, runbooks, live, now),
+                    *rehearsal_gaps(name, runbooks, mine, now),
                 ),
             )
         )
@@ -138,9 +139,10 @@ class _Look:
 
     def _one(self, runbook: Runbook, runs: Sequence[Run]) -> Today:
         name, schedule = runbook.runbook, runbook.schedule
+        kind: TodayKind = "rehearsal" if runbook.rehearses else runbook.kind
         digest = self._digest(runbook)
         if schedule is None:
-            return Today(name, runbook.kind, digest, self._elsewhere(runbook))
+            return Today(name, kind, digest, self._elsewhere(runbook))
         own = [run for run in runs if run.runbook == name]
         last = max((run.started for run in own), default=NEVER)
         past = max((datetime.fromisoformat(run.slot) for run in own if run.slot), default=None)
@@ -151,7 +153,7 @@ class _Look:
         late = found is not None and self.now - found.start_at > PUNCTUAL
         return Today(
             runbook=name,
-            kind=runbook.kind,
+            kind=kind,
             plan=digest,
             elsewhere=self._elsewhere(runbook),
             schedule=schedule,
