@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lab.database import Database
 from lab.dns import NoAddress, Resolver
-from lab.host import until
+from lab.waiting import until
 
 _NEW_NET = 0x40000000
 _HIGHEST_ARTICLE = 20

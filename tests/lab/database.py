@@ -9,20 +9,21 @@ from typing import LiteralString
 import psycopg
 from psycopg.rows import TupleRow
 
-from lab.host import Host, until
+from lab.host import Host
 from lab.layer import enable, write
-from lab.template import BINARIES, PASSWORDS
+from lab.template import BINARIES, PASSWORDS, VERSION
+from lab.waiting import until
 
-UNIT = "postgresql@15-main.service"
+UNIT = f"postgresql@{VERSION}-main.service"
 """As on Debian; ``postgresql.service`` stands before all such units and does nothing itself."""
-DATA = "/var/lib/postgresql/15/main"
-SETTINGS = "/etc/postgresql/15/main"
+DATA = f"/var/lib/postgresql/{VERSION}/main"
+SETTINGS = f"/etc/postgresql/{VERSION}/main"
 VOLUME = "/var/lib/postgresql"
 """The disk that holds the data."""
 
 _UNIT = f"""\
 [Unit]
-Description=PostgreSQL Cluster 15-main
+Description=PostgreSQL Cluster {VERSION}-main
 PartOf=postgresql.service
 Before=postgresql.service
 After=network.target
@@ -36,7 +37,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 KillMode=mixed
 KillSignal=SIGINT
 TimeoutStopSec=10
-SyslogIdentifier=postgresql@15-main
+SyslogIdentifier=postgresql@{VERSION}-main
 
 [Install]
 WantedBy=multi-user.target
@@ -93,8 +94,8 @@ class Database:
     host: Host
 
     def lay(self, data: Path) -> None:
-        """Settings, the unit (not enabled), and a copy of a data directory; while the host is off."""
-        root = self.host.root
+        """Settings, the unit, and a copy of a data directory, on a host that is off; it starts at boot."""
+        root = self.host.disk.root
         write(root / f"etc/systemd/system/{UNIT}", _UNIT)
         write(root / "etc/systemd/system/postgresql.service", _UMBRELLA)
         for name, text in (
@@ -102,19 +103,16 @@ class Database:
             ("pg_hba.conf", _ACCESS),
             ("pg_ident.conf", _IDENT),
         ):
-            self.host.write(f"{SETTINGS}/{name}", text, owner="postgres")
+            self.host.disk.write(f"{SETTINGS}/{name}", text, owner="postgres")
         place = root / DATA.lstrip("/")
         place.parent.mkdir()
         subprocess.run(["cp", "--archive", data, place], check=True)
         passwords = f"*:*:*:replicator:{PASSWORDS['replicator']}\n"
-        self.host.write(f"{VOLUME}/.pgpass", passwords, mode=0o600, owner="postgres")
+        self.host.disk.write(f"{VOLUME}/.pgpass", passwords, mode=0o600, owner="postgres")
         for folder in (root / VOLUME.lstrip("/"), place.parent):
             shutil.chown(folder, "postgres", "postgres")
-
-    def enable(self) -> None:
-        """Start it at boot."""
-        enable(self.host.root, UNIT)
-        enable(self.host.root, "postgresql.service")
+        enable(root, UNIT)
+        enable(root, "postgresql.service")
 
     def connect(self) -> psycopg.Connection[TupleRow]:
         """A superuser's connection through the host's socket: no network is in between."""
@@ -141,7 +139,7 @@ class Database:
         """The ids of all orders in it."""
         return {str(order) for (order,) in self.sql("SELECT id FROM orders")}
 
-    def streaming(self, standby: str = "web2") -> bool:
+    def streams_to(self, standby: str) -> bool:
         """Whether a standby receives its changes, as the sender sees it."""
         try:
             asked = "SELECT count(*) FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'"

@@ -1,27 +1,47 @@
-"""Fixtures: one lab per test process, as at first for each test that asks for `lab`."""
+"""Fixtures: a lab per test process, new for each test that asks for `lab`; two of them have hosts at a time."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from lab.lab import Lab, missing
+from lab.claim import turn
+from lab.lab import Lab
+from lab.needs import missing
 
 
 @pytest.fixture(scope="session")
-def standing_lab() -> Iterator[Lab]:
-    """The lab of this test process, as the test before left it; most tests want `lab`."""
+def empty_lab() -> Iterator[Lab]:
+    """The lab of this test process, without hosts; tests want `lab`."""
     reason = missing()
     if reason:
         pytest.skip(reason)
-    with Lab.start() as lab:
-        lab.fresh = True
+    with Lab.prepare() as lab:
         yield lab
 
 
 @pytest.fixture
-def lab(standing_lab: Lab) -> Lab:
+def lab(empty_lab: Lab) -> Iterator[Lab]:
     """A lab as at first: all up, orders taken at web1, the standby in step."""
-    if not standing_lab.fresh:
-        standing_lab.reset()
-    standing_lab.fresh = False
-    return standing_lab
+    with turn():
+        empty_lab.reset()
+        yield empty_lab
+        empty_lab.clear()
+
+
+@pytest.fixture(scope="module")
+def shared_lab(empty_lab: Lab) -> Iterator[Lab]:
+    """The same for a whole file, whose tests leave it as they found it; none of them may ask for `lab`."""
+    with turn():
+        empty_lab.reset()
+        yield empty_lab
+        empty_lab.clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure in the lab comes with what its hosts said."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # as pluggy's wrappers are
+    found = getattr(item, "funcargs", {}).get("empty_lab")
+    if report.failed and isinstance(found, Lab):
+        report.sections.append(("the lab's journals", found.said()))
+    return report  # type: ignore[return-value]

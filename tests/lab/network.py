@@ -95,9 +95,11 @@ class Network:
         """Let nothing pass from one machine to another; what comes back still passes."""
         self._nft(f"add element bridge cables blocked {{ {source} . {target} }}")
 
-    def unblock_all(self) -> None:
-        """Let everybody reach everybody, as far as their cables are plugged in."""
-        self._nft("flush set bridge cables blocked")
+    def heal(self) -> None:
+        """End all faults but slowness: every cable is plugged in, nothing is blocked, nothing gets lost."""
+        self._nft("flush set bridge cables cut\nflush set bridge cables blocked\nflush chain bridge cables loss")
+        self._inside("ip", "link", "set", "controller", "up")
+        self._inside("ip", "link", "set", "customer", "up")
 
     def lose(self, machine: str, percent: float) -> None:
         """Lose so many of a machine's packets, both ways, on top of other losses."""
@@ -106,10 +108,6 @@ class Network:
             f"add rule bridge cables loss iifname {machine} numgen random mod 1000 < {per_mille} drop\n"
             f"add rule bridge cables loss oifname {machine} numgen random mod 1000 < {per_mille} drop"
         )
-
-    def lose_nothing(self) -> None:
-        """End all losses."""
-        self._nft("flush chain bridge cables loss")
 
     def slow(self, machine: str, rate: str | None) -> None:
         """Let a cable carry no more than, say, ``1mbit``, each way; None lets it carry what it can."""

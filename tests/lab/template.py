@@ -14,7 +14,13 @@ from pathlib import Path
 
 from lab import paths
 
-BINARIES = Path("/usr/lib/postgresql/15/bin")
+BINARIES = max(
+    (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
+    key=lambda folder: float(folder.parent.name),
+    default=Path("/usr/lib/postgresql/15/bin"),
+)
+"""Of the newest server on this machine."""
+VERSION = BINARIES.parent.name
 SLOT = "web2"
 PASSWORDS = {"shop": "shop-password-7a31", "replicator": "replicator-password-c05e"}
 """Of the roles that come through the network."""

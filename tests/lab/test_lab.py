@@ -3,6 +3,7 @@
 import pytest
 
 from lab.lab import Lab
+from lab.waiting import LabFailed, until
 
 pytestmark = pytest.mark.root
 
@@ -26,3 +27,18 @@ def test_after_a_power_off_nobody_buys_until_it_is_on_again(lab: Lab) -> None:
         customer.await_orders(5)
     assert not customer.lost(lab.database("web1"))
     assert 0.2 < customer.outage < 10, customer.reasons
+
+
+def test_a_witness_sees_that_only_one_side_takes_writes(lab: Lab) -> None:
+    """Of a primary and its standby, only the primary does; two primaries are found out."""
+    with lab.witness().watching() as witness:
+        until(lambda: len(witness.writings) > 20, "writes are tried")
+    assert {reign.host for reign in witness.reigns()} == {"web1"}
+    witness = lab.witness().start()
+    lab.database("web2").sql("SELECT pg_promote()")
+    until(lambda: {reign.host for reign in witness.reigns()} == {"web1", "web2"}, "both take writes")
+    seen = len(witness.writings)
+    until(lambda: len(witness.writings) > seen + 5, "more writes are tried")
+    witness.stop()
+    with pytest.raises(LabFailed, match="split brain"):
+        witness.confirm()

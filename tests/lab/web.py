@@ -31,25 +31,25 @@ WantedBy=multi-user.target
 
 def lay(host: Host, *, after: str, at_boot: bool) -> None:
     """The shop on a host that is off."""
-    write(host.root / f"etc/systemd/system/{UNIT}", _UNIT.format(after=after))
-    program = host.root / _PROGRAM.lstrip("/")
+    write(host.disk.root / f"etc/systemd/system/{UNIT}", _UNIT.format(after=after))
+    program = host.disk.root / _PROGRAM.lstrip("/")
     program.parent.mkdir(parents=True)
     shutil.copy(paths.HERE / "shop.py", program)
-    host.write(f"{_SETTINGS}/passwords", f"*:*:*:shop:{PASSWORDS['shop']}\n", mode=0o600)
-    host.write(
+    host.disk.write(f"{_SETTINGS}/passwords", f"*:*:*:shop:{PASSWORDS['shop']}\n", mode=0o600)
+    host.disk.write(
         f"{_SETTINGS}/environment",
         f"DATABASE=host=127.0.0.1 dbname=shop user=shop passfile={_SETTINGS}/passwords application_name=shop\n",
     )
     for number in range(1, 21):
-        host.write(f"{MEDIA}/{number:02}.jpg", f"picture of article {number}\n" * 200)
+        host.disk.write(f"{MEDIA}/{number:02}.jpg", f"picture of article {number}\n" * 200)
     if at_boot:
-        enable(host.root, UNIT)
+        enable(host.disk.root, UNIT)
 
 
 def lay_floating(host: Host, address: str, *, at_boot: bool) -> None:
     """A unit that takes a floating address, as a provider's customers configure it."""
     write(
-        host.root / "etc/systemd/system/floating-ip.service",
+        host.disk.root / "etc/systemd/system/floating-ip.service",
         "[Unit]\nDescription=The floating address\nBefore=network.target\n\n"
         "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
         f"ExecStart=/sbin/ip address replace {address}/32 dev eth0\n"
@@ -57,4 +57,4 @@ def lay_floating(host: Host, address: str, *, at_boot: bool) -> None:
         "[Install]\nWantedBy=multi-user.target\n",
     )
     if at_boot:
-        enable(host.root, "floating-ip.service")
+        enable(host.disk.root, "floating-ip.service")

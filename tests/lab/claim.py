@@ -1,0 +1,78 @@
+"""Claims of numbers: a lab's number is its own as long as it lives, and is free again when it is gone."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from lab import paths, raze
+from lab.waiting import LabFailed
+
+_AT_ONCE = 2
+"""Labs of tests that run at the same time."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number, its lock, and the keeper that razes the lab when this process lets go or dies."""
+
+    number: int
+    lock: IO[str]
+    keeper: subprocess.Popen[bytes]
+
+    def release(self) -> None:
+        """Have the lab razed.
+
+        Raises:
+            LabFailed: something is left.
+        """
+        if self.keeper.stdin is not None:
+            self.keeper.stdin.close()
+        code = self.keeper.wait(60)
+        self.lock.close()
+        if code:
+            raise LabFailed(f"lab {self.number} could not be taken down: its keeper ended with {code}")
+
+
+def claim() -> Claim:
+    """A number of one's own; what dead owners left anywhere is razed first."""
+    paths.RUN.mkdir(mode=0o711, exist_ok=True)
+    raze.sweep()
+    for number in range(1, paths.HIGHEST + 1):
+        lock = paths.lock(number).open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", "lab.keeper", str(number)],
+            stdin=subprocess.PIPE,
+            cwd="/",
+            env={"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", "PYTHONPATH": str(paths.HERE.parent)},
+            pass_fds=[lock.fileno()],
+            start_new_session=True,  # a ctrl-C at the terminal is for the owner, who then lets go
+        )
+        return Claim(number, lock, keeper)
+    raise LabFailed(f"there are {paths.HIGHEST} labs already")
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """One of the few turns to have hosts running, for test processes side by side; waits for it."""
+    paths.RUN.mkdir(mode=0o711, exist_ok=True)
+    while True:
+        for number in range(_AT_ONCE):
+            with (paths.RUN / f"turn-{number}").open("a") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield
+                return
+        time.sleep(0.02)
