@@ -1,7 +1,8 @@
 """Replication: a source of which a standby receives every change as it happens.
 
 A source kind that can be replicated gives a `Replication` (`Source.replication`). PostgreSQL's streaming replication is
-the first; a MySQL source would bring its own class beside it and nothing else would change.
+the first. MySQL's place is the same: its source would give a class of its own (positions from its GTIDs, ``clean`` from
+its binary log, a rebuild where PostgreSQL rewinds), and no step would change.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from drorch.core.evidence import Evidence, Failure, Progress
+from drorch.core.evidence import Evidence, Failure
 from drorch.core.finding import Finding
 from drorch.core.host import Host
 from drorch.core.model import Frozen, Json
@@ -26,15 +27,15 @@ class ReplicaState(Frozen):
     role: Literal["primary", "standby", "stopped"]
     """Whether it accepts writes, follows another, or does not run."""
     at: datetime
-    """When it said so, UTC, by drorch's clock."""
+    """When it was asked, UTC, by drorch's clock: what it said is at least as new."""
     version: str = ""
     cluster: str = ""
     """What all copies of one database have in common: PostgreSQL's system identifier."""
     history: int | None = None
     """The timeline: raised by each promotion."""
     position: int | None = None
-    """How far it is, in bytes of log: written by a primary, *received and safe on disk* by a standby, the end of the
-    last checkpoint by a stopped one."""
+    """How far it is, in bytes of log, safe on its disk: what a primary has written, what a standby has *received*, the
+    last word of one that was stopped in order; None where it cannot be told."""
     applied: int | None = None
     """Of a standby: how far it has replayed."""
     receiving: bool = False
@@ -42,7 +43,7 @@ class ReplicaState(Frozen):
     last_commit: datetime | None = None
     """When the newest transaction that it has was committed, by its primary's clock."""
     last_heard: datetime | None = None
-    """Of a standby: when its primary last said anything, by the primary's clock."""
+    """Of a standby: when its primary last said that there is no more than the standby has, by drorch's clock."""
     next_transaction: int | None = None
     """The number that the next writing transaction will get."""
     synchronous: bool | None = None
@@ -110,6 +111,10 @@ class Replication(Frozen, ABC):
     def units(self) -> tuple[str, ...]:
         """The systemd units of the database server, for fences and plans; pure."""
 
+    def address(self, host: str) -> str | None:
+        """Where other servers reach the one on a host, where that differs from the host's own address; pure."""
+        return None
+
     @abstractmethod
     def look(self, tools: Tools, host: Host) -> ReplicaState | Failure:
         """Ask a server how it stands, changing nothing. A server that certainly does not run is ``stopped`` with what
@@ -117,17 +122,20 @@ class Replication(Frozen, ABC):
         """
 
     @abstractmethod
-    def promote(self, tools: Tools, host: Host) -> Evidence | Failure:
-        """Make a standby the primary: positions before, promote, assert that it has left recovery, that its history is
-        one further and that a write succeeds; then what a later way back needs. One that was promoted already is
-        verified, not promoted again.
+    def promote(self, tools: Tools, host: Host, before: ReplicaState, *, former: str) -> Evidence | Failure:
+        """Make a standby the primary, and assert that it has left recovery, that its history is further, and that a
+        write succeeds; then what a later way back of the ``former`` primary's host needs.
+
+        ``before`` is what `look` said just now: another database than that is refused. One that was promoted already
+        is verified, not promoted again. No writer may wait for a standby that is not there.
         """
 
     @abstractmethod
-    def follow(self, tools: Tools, pair: Pair, *, keep: str, progress: Progress | None = None) -> Evidence | Failure:
+    def follow(self, tools: Tools, pair: Pair, *, keep: str, fresh: bool = False) -> Evidence | Failure:
         """Make a server that once was a primary, or is empty or broken, a standby of the leader. What it has that the
-        leader lacks is kept under ``keep`` (a folder name on its own disk) before anything is overwritten; rewound
-        where possible, copied afresh otherwise; the evidence says which, and which transactions only it had.
+        leader lacks is kept beside its data, in a folder named after ``keep``, before anything is overwritten; rewound
+        where possible, copied afresh otherwise, or when ``fresh``, which also replaces another database; the evidence
+        says which, and which transactions only it had.
         """
 
     @abstractmethod
@@ -169,32 +177,39 @@ def loss(standby: ReplicaState | None, primary: ReplicaState | None, now: dateti
 
     ``primary`` is the newest state in which the primary was ever seen, perhaps long ago; ``seen`` says when for people.
     The bound in time comes from the standby alone when the primary does not answer: whatever was committed after the
-    newest transaction that it has may be lost. On an idle primary that is more than was written, never less.
+    newest moment up to which it certainly has everything may be lost: its newest transaction, its primary's last word,
+    or the last look at a primary that had no more. On an idle primary that is more than was written, never less.
     """
     if standby is None:
         return Loss(basis="the standby does not answer")
-    fresh = primary is not None and abs((standby.at - primary.at).total_seconds()) <= _FRESH_SECONDS
+    if primary is None:
+        return Loss(seconds=_since(now, standby.last_commit, standby.last_heard), basis=seen)
+    fresh = abs((standby.at - primary.at).total_seconds()) <= _FRESH_SECONDS
     mode: Literal["synchronous", "asynchronous", "unknown"] = "unknown"
-    if primary is not None and primary.synchronous is not None:
+    if primary.synchronous is not None:
         mode = "synchronous" if primary.synchronous else "asynchronous"
-    behind = count = None
-    if primary is not None and primary.position is not None and standby.position is not None:
+    behind = None
+    if primary.position is not None and standby.position is not None:
         behind = max(0, primary.position - standby.position)
-    if primary is not None and primary.next_transaction is not None and standby.next_transaction is not None:
+    count = 0 if behind == 0 else None
+    if behind and primary.next_transaction is not None and standby.next_transaction is not None:
         count = max(0, primary.next_transaction - standby.next_transaction)
-    over = primary is not None and primary.role == "stopped" and bool(primary.clean)
-    if primary is not None and behind == 0 and (over or (fresh and mode == "synchronous")):
-        return Loss(none=True, seconds=0.0, transactions=0, bytes=0, mode=mode, basis=seen or f"{primary.host} answers")
-    if mode == "synchronous" and not behind:
-        return Loss(none=True, seconds=0.0, transactions=count, bytes=behind, mode=mode, basis=seen)
-    since = [moment for moment in (standby.last_commit, standby.last_heard) if moment is not None]
-    if fresh and behind == 0:
-        seconds: float | None = abs((standby.at - primary.at).total_seconds()) if primary else None
-    elif standby.receiving and standby.last_heard is not None:
-        seconds = max(0.0, (now - standby.last_heard).total_seconds())
-    else:
-        seconds = max(0.0, (now - max(since)).total_seconds()) if since else None
-    return Loss(seconds=seconds, transactions=count, bytes=behind, mode=mode, basis=seen)
+    basis = seen or (f"{primary.host} answers" if fresh else "")
+    over = primary.role == "stopped" and primary.clean
+    recent = (now - primary.at).total_seconds() <= _TRUSTED_SECONDS
+    if behind == 0 and (over or (mode == "synchronous" and recent)):
+        return Loss(none=True, seconds=0.0, transactions=0, bytes=0, mode=mode, basis=basis)
+    covered = primary.at if behind == 0 else None
+    seconds = _since(now, standby.last_commit, standby.last_heard, covered)
+    return Loss(seconds=seconds, transactions=count, bytes=behind, mode=mode, basis=basis)
+
+
+def _since(now: datetime, *moments: datetime | None) -> float | None:
+    """Seconds since the newest of the moments up to which the standby has everything; None when there is none."""
+    known = [moment for moment in moments if moment is not None]
+    return max(0.0, (now - max(known)).total_seconds()) if known else None
 
 
 _FRESH_SECONDS = 30.0
+_TRUSTED_SECONDS = 86_400.0
+"""How long it is believed that commits still wait for the standby, as they did when the primary was last seen."""

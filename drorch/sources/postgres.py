@@ -10,10 +10,13 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from drorch.core.evidence import Evidence, Failure, ProofLevel
 from drorch.core.host import Command, Completed, Host
 from drorch.core.model import Json, SecretRef
+from drorch.core.replication import Replication
 from drorch.core.secret import Secret, Secrets
 from drorch.core.source import Destination, Expectation, Part, Restored, Source, Stream
 from drorch.sources import _postgres as words
 from drorch.sources._places import Listed, Word, absolute, foreign, suffix
+from drorch.sources._postgres_replica import PostgresReplication
+from drorch.sources._postgres_server import Replica, Server
 from drorch.sources._tables import unmet
 
 _PART = "database"
@@ -74,6 +77,8 @@ class Postgres(Source):
     """Parallel connections of a restore; one with `run_as`."""
     maintenance_database: Annotated[DatabaseName, StringConstraints(pattern=r"^[^=:]+$")] = "postgres"
     """Database to connect to while others are created, renamed and dropped."""
+    replica: Replica | None = None
+    """How a standby follows the server, for failovers; without it a failover has to restore a backup."""
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -85,6 +90,23 @@ class Postgres(Source):
     def describe(self) -> str:
         """The database."""
         return f"PostgreSQL database {self.database}"
+
+    def replication(self) -> Replication | None:
+        """Streaming replication of the whole server, where `replica` is said."""
+        if self.replica is None:
+            return None
+        return PostgresReplication(
+            server=Server(
+                replica=self.replica,
+                database=self.maintenance_database,
+                user=self.user,
+                address=self.address,
+                port=self.port,
+                password=self.password,
+                run_as=self.run_as,
+                binaries=self.binaries,
+            )
+        )
 
     def parts(self) -> tuple[Part, ...]:
         """The roles, unless unwanted, then the dump: uncompressed, so that unchanged pieces are stored once."""

@@ -1,0 +1,74 @@
+"""PostgreSQL's streaming replication."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from drorch.core.evidence import Evidence, Failure
+from drorch.core.finding import Finding
+from drorch.core.host import Host
+from drorch.core.replication import Pair, ReplicaState, Replication
+from drorch.core.step import Planned, Tools
+from drorch.sources._postgres_freeze import freeze, frozen, thaw
+from drorch.sources._postgres_look import look
+from drorch.sources._postgres_promote import Promotion
+from drorch.sources._postgres_server import Server
+
+
+class PostgresReplication(Replication):
+    """How standbys of one PostgreSQL server follow it; every command runs on the servers' own hosts."""
+
+    server: Server
+
+    def units(self) -> tuple[str, ...]:
+        """The unit, where there is one."""
+        return (self.server.replica.unit,) if self.server.replica.unit else ()
+
+    def address(self, host: str) -> str | None:
+        """Where the other server reaches it."""
+        return self.server.replica.addresses.get(host)
+
+    def look(self, tools: Tools, host: Host) -> ReplicaState | Failure:
+        """Ask in one round trip; of one that does not run, what its files say."""
+        return look(self.server, tools, host)
+
+    def promote(self, tools: Tools, host: Host, before: ReplicaState, *, former: str) -> Evidence | Failure:
+        """Promote in one round trip."""
+        return Promotion(self.server, tools, host, before, self.server.replica.slot_of(former)).carry_out()
+
+    def follow(self, tools: Tools, pair: Pair, *, keep: str, fresh: bool = False) -> Evidence | Failure:
+        """Not yet."""
+        return Failure(why="rejoining is not there yet")
+
+    def preview(self, host: str, action: Literal["promote", "follow"]) -> tuple[Planned, ...]:
+        """The programs that do it."""
+        if action == "promote":
+            return (
+                Planned(
+                    host, ("psql", "--file=-"), note="SELECT pg_promote(false); waits, asserts timeline and a write"
+                ),
+            )
+        return ()
+
+    def findings(self, tools: Tools, primary: Host, standby: Host) -> Iterable[Finding]:
+        """Not yet."""
+        return ()
+
+    def freeze(self, tools: Tools, host: Host) -> Failure | None:
+        """Restart it as a standby of nobody."""
+        return freeze(self.server, tools, host)
+
+    def frozen(self, tools: Tools, host: Host) -> bool | Failure:
+        """Try to write."""
+        return frozen(self.server, tools, host)
+
+    def thaw(self, tools: Tools, host: Host) -> Failure | None:
+        """Start it again as the primary that it was."""
+        return thaw(self.server, tools, host)
+
+    def rehearse(self, tools: Tools, host: Host, folder: str, token: str) -> Evidence | Failure:
+        """Not yet."""
+        return Failure(why="rehearsing is not there yet")
+
+    def forget(self, tools: Tools, host: Host, folder: str, token: str) -> Failure | None:
+        """Not yet."""
+        return None
