@@ -5,10 +5,8 @@ Keys in an agent and on hardware work as they do for logging in. Nothing here ho
 
 import base64
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-from drorch.core.errors import HostError
 from drorch.core.evidence import Failure
 from drorch.core.host import Command, Completed, Ended, Host
 
@@ -17,6 +15,22 @@ _TOUCH_PATIENCE = 120.0
 """Seconds that a person has to touch a hardware key, or to allow it in the agent's window."""
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 _MISSING = (126, 127)
+_NO_FOLDER = 125
+_SCRIPT = """
+umask 077
+folder=$(mktemp -d) && cd "$folder" || exit 125
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 143' HUP INT TERM
+count=$1
+shift
+while [ "$count" -gt 0 ]; do
+  printf '%s\\n' "$2" >"$1" || exit 125
+  shift 2
+  count=$((count - 1))
+done
+"$@"
+"""
+"""Takes the number of files, name and content of each, and the command."""
 
 
 def fingerprint(key: str) -> str:
@@ -33,12 +47,8 @@ def sign(host: Host, text: str, *, namespace: str, path: str | None = None, key:
 
     A key with a passphrase must be in the agent: nobody is asked for it here.
     """
-    with _folder(host) as folder:
-        if path is None:
-            path = f"{folder}/key.pub"
-            host.put(path, f"{key}\n".encode())
-        argv = ("ssh-keygen", "-Y", "sign", "-f", path, "-n", namespace)
-        done = host.run(Command(argv, stdin=text.encode(), timeout=_TOUCH_PATIENCE))
+    argv = ("ssh-keygen", "-Y", "sign", "-n", namespace, "-f", path or "key.pub")
+    done = host.run(_beside(argv, {"key.pub": key}, text, _TOUCH_PATIENCE))
     if done.ok and _BEGIN in done.text:
         return done.text
     return _failed(
@@ -51,25 +61,22 @@ def sign(host: Host, text: str, *, namespace: str, path: str | None = None, key:
 
 def verify(host: Host, text: str, signature: str, *, person: str, key: str, namespace: str) -> Failure | None:
     """Why this is no signature over the text by the owner of the public key; None when it is."""
-    signature = signature.strip() + "\n"
-    if not signature.startswith(_BEGIN) or not signature.rstrip().endswith(_END):
+    signature = signature.strip()
+    if not signature.startswith(_BEGIN) or not signature.endswith(_END) or "\0" in signature:
         return Failure(why="there is no SSH signature", hint=f"it begins with {_BEGIN}: hand in the file FILE.sig")
     owner = " ".join(key.split()[:2])
-    with _folder(host) as folder:
-        signers, signed = f"{folder}/allowed_signers", f"{folder}/signature"
-        host.put(signers, f'{person} namespaces="{namespace}" {owner}\n'.encode())
-        host.put(signed, signature.encode("utf-8", "surrogateescape"))
+    files = {"signers": f'{person} namespaces="{namespace}" {owner}', "signature": signature}
 
-        def ask(*words: str) -> Completed:
-            argv = ("ssh-keygen", "-Y", *words, "-n", namespace, "-s", signed)
-            return host.run(Command(argv, stdin=text.encode(), timeout=_PATIENCE))
+    def ask(*words: str) -> Completed:
+        argv = ("ssh-keygen", "-Y", *words, "-n", namespace, "-s", "signature")
+        return host.run(_beside(argv, files, text, _PATIENCE))
 
-        done = ask("verify", "-f", signers, "-I", person)
-        if done.ok:
-            return None
-        if done.ended is not Ended.EXITED or done.exit_code in _MISSING:
-            return _failed(done, "verifying the signature")
-        whose = ask("check-novalidate")
+    done = ask("verify", "-f", "signers", "-I", person)
+    if done.ok:
+        return None
+    if done.ended is not Ended.EXITED or done.exit_code in (_NO_FOLDER, *_MISSING):
+        return _failed(done, "verifying the signature")
+    whose = ask("check-novalidate")
     if not whose.ok:
         return Failure(
             why=f"{person}'s signature is not over this request: {done.errors or 'it does not verify'}",
@@ -85,17 +92,13 @@ def verify(host: Host, text: str, signature: str, *, person: str, key: str, name
 def _failed(done: Completed, what: str, hint: str = "") -> Failure:
     if done.exit_code in _MISSING:
         hint = "ssh-keygen of OpenSSH 8.2 or later is needed: apt-get install openssh-client"
+    if done.exit_code == _NO_FOLDER:
+        hint = "is the disk full?"
     return done.failure(f"{what} with ssh-keygen", hint=hint)
 
 
-@contextmanager
-def _folder(host: Host) -> Iterator[str]:
-    """A folder of the host's that only its user may enter, gone afterwards. Only what is public is put there."""
-    made = host.run(Command(("mktemp", "-d", "-t", "drorch-approval.XXXXXX"), timeout=_PATIENCE))
-    folder = made.text.strip()
-    if not made.ok or not folder.startswith("/"):
-        raise HostError(f"no folder can be made on {host.name}: {made.errors}", hint="is its disk full?")
-    try:
-        yield folder
-    finally:
-        host.run(Command(("rm", "-rf", "--", folder), timeout=_PATIENCE))
+def _beside(argv: tuple[str, ...], files: Mapping[str, str], text: str, patience: float) -> Command:
+    """A command in a folder of its own, in which these files lie, gone with its end. Only what is public lies there."""
+    written = tuple(word for file in files.items() for word in file)
+    words = ("sh", "-c", _SCRIPT, "sh", str(len(files)), *written, *argv)
+    return Command(words, stdin=text.encode("utf-8", "surrogateescape"), timeout=patience)

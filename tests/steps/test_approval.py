@@ -133,7 +133,9 @@ def test_what_is_no_signature_is_refused(world: World) -> None:
     """Neither an arbitrary text nor a broken armour is taken for one."""
     step = approval()
     assert "no SSH signature" in refused(handed_in(world, step, signature="yes, do it"))
-    broken = signer("anna").sign(request(world, step).text).replace("U1NIU0lH", "U1NIU0lI")
+    valid = signer("anna").sign(request(world, step).text)
+    assert "no SSH signature" in refused(handed_in(world, step, signature=valid.replace("U1NI", "\0U1NI")))
+    broken = valid.replace("U1NIU0lH", "U1NIU0lI")
     assert "not over this request" in refused(handed_in(world, step, signature=broken))
 
 
@@ -220,7 +222,7 @@ def test_without_ssh_keygen_nothing_is_approved(world: World, monkeypatch: pytes
     step = approval()
     signature = signer("anna").sign(request(world, step).text)
     (tmp_path / "bin").mkdir()
-    for program in ("mktemp", "rm", "cat", "sh", "mv", "chmod"):
+    for program in ("mktemp", "rm", "sh"):
         (tmp_path / "bin" / program).symlink_to(f"/usr/bin/{program}")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     outcome = handed_in(world, step, signature=signature)
