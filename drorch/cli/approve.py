@@ -1,6 +1,7 @@
 """`drorch approve RUN`."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,12 +151,27 @@ def _show(asked: _Asked) -> None:
     whereto = f" from {scene.primary} to {scene.target}" if scene.target else f" on {scene.primary}"
     click.echo(f"{asked.run.id}, begun by {printable(asked.facts.by) or 'nobody known'}, waits for approval:", err=True)
     click.echo(f"  {scene.kind} of {scene.service}{whereto}", err=True)
-    if isinstance(asked.said, dict) and asked.said.get("loss"):
-        click.echo(f"  {printable(str(asked.said['loss']))}", err=True)
+    for words in _seen(asked.said):
+        click.echo(f"  {printable(words)}", err=True)
     click.echo(f"  plan {asked.plan.digest}", err=True)
     click.echo(f"  good until {asked.request.expires}\n", err=True)
     write(plan_lines(plan_report(asked.plan), asked.plan), sys.stderr)
     click.echo("", err=True)
+
+
+def _seen(said: Json) -> Iterator[str]:
+    """What whoever began it saw before they confirmed, and what they said to it."""
+    if not isinstance(said, dict):
+        return
+    seen = said.get("preflight", {})
+    for source, loss in seen.get("losses", {}).items():
+        yield f"loss of {source}, seen before it began: {loss.get('words', 'unknown')}"
+    for looked in seen.get("findings", ()):
+        finding = looked.get("finding", {})
+        yield f"{finding.get('standing')}: {finding.get('about')}: {finding.get('what')}"
+    for key in ("anyway", "again", "take_over"):
+        if said.get(key):
+            yield f"begun with --{key.replace('_', '-')}: {said[key]}"
 
 
 def _who(asked: _Asked) -> str:

@@ -16,6 +16,7 @@ from drorch.app import App
 from drorch.cli.main import drorch as verbs
 from drorch.config.settings import read_settings
 from drorch.core.errors import DrorchError, Refused, RunError
+from drorch.core.model import Json
 from drorch.core.step import RunState
 from drorch.engine.plan import make_plan
 from drorch.engine.runs import operator
@@ -54,7 +55,7 @@ def _guarded(site: Site, *, approvals: int = 1, logins: str = "", more: str = ""
     runbook(site, "guarded", agreeing + appending(site, "after"))
 
 
-def _waiting(site: Site, *, by: str = "eve@desk", said: dict[str, str] | None = None) -> str:
+def _waiting(site: Site, *, by: str = "eve@desk", said: dict[str, Json] | None = None) -> str:
     """A run of that runbook which has come to its question; no process works on it."""
     app = App(read_settings(config=site.folder / "config", runbooks=site.folder / "runbooks", state=site.state))
     plan = make_plan(app.documents.inventory, app.documents.runbooks["guarded"])
@@ -74,12 +75,17 @@ def _done(site: Site) -> int:
 def test_it_shows_what_is_approved(site: Site, here: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     """Who began it, what, where, what is lost at most, the whole hash, every step; nothing is done without a yes."""
     _guarded(site)
-    run = _waiting(site, said={"loss": "promoting now loses at most 4 min 12 s"})
+    dirty = {"finding": {"about": "standby", "what": "its disk is nearly full", "standing": "bad"}}
+    seen = {"losses": {"orders": {"words": "at most 4 min 12 s"}}, "findings": [dirty]}
+    run = _waiting(site, said={"preflight": seen, "anyway": "we must"})
     with pytest.raises(Refused, match="nobody is here to agree"):
         here("approve", run, "--as", "anna", "--key", str(signer("anna").path))
     shown = capsys.readouterr()
     plan = site.newest().plan
-    for words in ("begun by eve@desk", "maintenance of shop on primary", "at most 4 min 12 s", plan, "echo performed"):
+    for words in (
+        *("begun by eve@desk", "maintenance of shop on primary", plan, "echo performed"),
+        *("loss of orders, seen before it began: at most 4 min 12 s", "disk is nearly full", "--anyway: we must"),
+    ):
         assert words in shown.err
     assert shown.out == ""
 
