@@ -12,7 +12,7 @@ def look(service: str | None, *, as_json: bool) -> Exit:
     from drorch.config.adhoc import known  # noqa: PLC0415 - help needs none of this
     from drorch.core.finding import Standing  # noqa: PLC0415 - the same
     from drorch.engine.plan import make_plan  # noqa: PLC0415 - the same
-    from drorch.engine.preflight import preflight  # noqa: PLC0415 - the same
+    from drorch.engine.preflight import impatient, preflight  # noqa: PLC0415 - the same
     from drorch.reports.live import Live, live_key  # noqa: PLC0415 - the same
     from drorch.reports.preflight import live_lines  # noqa: PLC0415 - the same
     from drorch.reports.text import write  # noqa: PLC0415 - the same
@@ -40,7 +40,7 @@ def look(service: str | None, *, as_json: bool) -> Exit:
             continue
         if not as_json:
             click.echo(f"looking at {book.service} for {book.runbook} …", err=True)
-        with drorch.box(plan) as box:
+        with drorch.box(impatient(plan)) as box:
             seen = preflight(plan, box)
         found.append(seen)
         drorch.journal.put(live_key(book.runbook), Live.of(seen).model_dump(mode="json"))

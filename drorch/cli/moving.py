@@ -166,11 +166,11 @@ def _probing(drorch: "App", plan: "Plan") -> Iterator["Prober | None"]:
 
 
 def _look(drorch: "App", plan: "Plan", *, quiet: bool) -> "Preflight":
-    from drorch.engine.preflight import preflight  # noqa: PLC0415 - help needs none of this
+    from drorch.engine.preflight import impatient, preflight  # noqa: PLC0415 - help needs none of this
 
     if not quiet:
         click.echo(f"looking at {plan.service_name} …", err=True)
-    with drorch.box(plan) as box:
+    with drorch.box(impatient(plan)) as box:
         return preflight(plan, box)
 
 

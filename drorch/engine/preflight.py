@@ -30,6 +30,7 @@ LIMIT: Final = 6.0
 
 _REACH = 2.5
 """Seconds in which a port answers, or is not reached."""
+_CONNECT = timedelta(seconds=3)
 _SKEW = 2.0
 """Seconds by which a clock may be wrong before it is worth a word."""
 _LEAST_FREE = 1 << 30
@@ -144,6 +145,17 @@ def preflight(plan: Plan, box: Toolbox, *, limit: float = LIMIT) -> Preflight:
     )
 
 
+def impatient(plan: Plan) -> Plan:
+    """The same plan with hosts that are not waited for long: for a look only."""
+    hosts = {
+        name: spec.model_copy(update={"connect_timeout": min(spec.connect_timeout, _CONNECT)})
+        if isinstance(spec, SshHostSpec)
+        else spec
+        for name, spec in plan.hosts.items()
+    }
+    return plan.model_copy(update={"hosts": hosts})
+
+
 def _applies(plan: Plan) -> Iterator[PlannedStep]:
     """The steps that the plan performs in its mode."""
     yield from (one for one in plan.steps() if one.step.when in (None, plan.mode) and one.part == "perform")
@@ -251,7 +263,9 @@ def _losses(plan: Plan, box: Toolbox, findings: Iterable[Looked]) -> dict[str, L
     """What each source would lose, by what the steps' findings carry: ``loss``, or the states of a replicated pair."""
     losses: dict[str, Loss] = {}
     for one in findings:
-        facts, source = one.finding.facts, str(one.finding.facts.get("source", ""))
+        facts, source = one.finding.facts, str(one.finding.facts.get("source") or one.finding.about)
+        if (primary := _state(facts.get("primary_state"))) is not None:
+            box.memory.put(seen_key(plan.service_name, source), primary.model_dump(mode="json"))
         if "loss" in facts:
             losses[source] = Loss.model_validate(facts["loss"])
         elif "standby_state" in facts or "primary_state" in facts:
@@ -264,7 +278,6 @@ def _replicated(plan: Plan, box: Toolbox, source: str, facts: Mapping[str, Json]
     primary = _state(facts.get("primary_state"))
     now = box.clock.now()
     if primary is not None:
-        box.memory.put(seen_key(plan.service_name, source), primary.model_dump(mode="json"))
         return loss(standby, primary, now, seen=f"{primary.host} answers")
     primary = _state(box.memory.get(seen_key(plan.service_name, source)))
     if primary is None or primary.host != plan.service.primary:

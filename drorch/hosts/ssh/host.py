@@ -62,6 +62,8 @@ class SshHost:
         self._grace = grace
         self._limit = limit
         self._lock = threading.Lock()
+        self._connecting = threading.Lock()
+        self._silent: tuple[float, Unreachable] | None = None
         self._connection: Connection | None = None
         self._identity: tuple[Connection, Identity] | None = None
         self._slots = threading.BoundedSemaphore(SESSIONS)
@@ -192,14 +194,27 @@ class SshHost:
                     raise Unreachable(f"{self.name}: the connection broke: {error}") from error
 
     def _connected(self) -> tuple[Connection, bool]:
-        """The connection, and whether it was made just now."""
-        with self._lock:
-            if self._connection is not None and self._connection.alive:
-                return self._connection, False
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = Connection.open(self.name, self._spec, self._secrets)
-            return self._connection, True
+        """The connection, and whether it was made just now.
+
+        Who waits while another finds the machine unreachable is told so at once: it does not try again, one by one.
+        """
+        asked = time.monotonic()
+        with self._connecting:
+            connection = self._connection
+            if connection is not None and connection.alive:
+                return connection, False
+            if connection is not None:
+                connection.close()
+            if self._silent is not None and self._silent[0] >= asked:
+                raise Unreachable(self._silent[1].message, hint=self._silent[1].hint)
+            try:
+                connection = self._new()
+            except Unreachable as error:
+                self._silent = time.monotonic(), error
+                raise
+            with self._lock:
+                self._connection = connection
+            return connection, True
 
     def _forget(self, connection: Connection) -> None:
         with self._lock:
