@@ -156,7 +156,9 @@ class Stop(Rung):
             return
         facts: dict[str, Json] = {unit.id: unit.words for unit in seen.units}
         yield self._found(about, host, seen, facts)
-        yield from self._rights(tools, about, host, identity)
+        lacking = systemd.lacking(identity.user)
+        if lacking is not None:
+            yield finding(about, lacking)
 
     def _found(self, about: str, host: str, seen: Look, facts: dict[str, Json]) -> Finding:
         unknown = [unit.id for unit in seen.units if not unit.known]
@@ -169,19 +171,6 @@ class Stop(Rung):
             remedy = "is this the unit that serves, or is it masked since an earlier failover? else start it"
             return Finding(about=about, what=what, standing=Standing.DOUBTFUL, remedy=remedy, facts=facts)
         return Finding(about=about, what=f"{listed(facts)} on {host} can be stopped and masked", facts=facts)
-
-    def _rights(self, tools: Tools, about: str, host: str, identity: Identity) -> Iterable[Finding]:
-        if not self.stop.sudo:
-            if identity.user != "root":
-                what = f"{identity.user} on {host} is not root, so nothing can be stopped"
-                yield Finding(
-                    about=about, what=what, standing=Standing.BAD, remedy="log in as root, or say `sudo: true`"
-                )
-            return
-        done = tools.host(host).run(self._systemd(tools, host).may())
-        if not done.ok:
-            failure = done.failure(f"sudo systemctl on {host}", hint="allow systemctl without a password in sudoers")
-            yield finding(about, failure)
 
     def _systemd(self, tools: Tools, host: str) -> Systemd:
         return Systemd(tools.host(host), sudo=self.stop.sudo)

@@ -91,9 +91,14 @@ class Systemd:
         """``start``, ``stop``, … units, and wait for its end."""
         return self.host.run(Command(self.argv(verb, "--", *names), timeout=timeout))
 
-    def may(self) -> Command:
-        """A command that changes nothing and succeeds where changes may be made."""
-        return Command(self.argv("list-jobs", "--no-pager", "-q"), timeout=PATIENCE)
+    def lacking(self, user: str) -> Failure | None:
+        """Why that user may change nothing here; None when it may."""
+        if self.sudo:
+            done = self.host.run(Command(self.argv("list-jobs", "--no-pager", "-q"), timeout=PATIENCE))
+            return None if done.ok else done.failure(f"sudo systemctl on {self.host.name}", hint=self._rights_hint())
+        if user == "root":
+            return None
+        return Failure(why=f"{user} on {self.host.name} is not root", hint=self._rights_hint())
 
     def hold(self, units: Sequence[Unit], *, load: bool = True) -> Failure | None:
         """Let nothing start these any more, also after a reboot. Without ``load`` only the disk is changed: a unit that
@@ -101,36 +106,37 @@ class Systemd:
         """
         own = [unit for unit in units if unit.fragment == f"{OWN_FILES}/{unit.id}" and not unit.masked]
         masks = [unit.id for unit in units if unit not in own and not unit.masked]
-        if masks:
-            words = ("mask", *(() if load else ("--no-reload",)), "--", *masks)
-            done = self.host.run(Command(self.argv(*words), timeout=PATIENCE))
-            if not done.ok:
-                return done.failure(f"masking {listed(masks)} on {self.host.name}", hint=self._rights_hint())
         for unit in own:
             folder = f"{OWN_FILES}/{unit.id}.d"
             text = _ASSERTION.format(unit=unit.id, path=f"{folder}/{DROP_IN}")
             done = self._script(_FORBID, folder, DROP_IN, text)
             if not done.ok:
-                return done.failure(
-                    f"keeping {short(unit.id)} on {self.host.name} from starting", hint=self._rights_hint(sh=True)
-                )
-        return self._reload() if own and load else None
+                what = f"keeping {short(unit.id)} on {self.host.name} from starting"
+                return done.failure(what, hint=self._rights_hint(sh=True))
+        if masks:
+            words = ("mask", *(() if load else ("--no-reload",)), "--", *masks)
+            done = self.host.run(Command(self.argv(*words), timeout=PATIENCE))
+            if not done.ok:
+                return done.failure(f"masking {listed(masks)} on {self.host.name}", hint=self._rights_hint())
+        return self._reload() if own and load and not masks else None  # masking has it read everything anew
 
     def free(self, units: Sequence[Unit]) -> Failure | None:
         """Let these start again, whoever masked them."""
-        for unit in units:
-            folder = f"{OWN_FILES}/{unit.id}.d"
-            if f"{folder}/{DROP_IN}" in unit.drop_ins:
-                done = self._script(_ALLOW, folder, DROP_IN)
-                if not done.ok:
-                    return done.failure(f"letting {short(unit.id)} on {self.host.name} start", hint=self._rights_hint())
+        own = [unit for unit in units if f"{OWN_FILES}/{unit.id}.d/{DROP_IN}" in unit.drop_ins]
+        for unit in own:
+            done = self._script(_ALLOW, f"{OWN_FILES}/{unit.id}.d", DROP_IN)
+            if not done.ok:
+                what = f"letting {short(unit.id)} on {self.host.name} start"
+                return done.failure(what, hint=self._rights_hint(sh=True))
+        unmasked = False
         for where, state in ((("--runtime",), "masked-runtime"), ((), "masked")):
             names = [unit.id for unit in units if unit.file == state]
             if names:
                 done = self.host.run(Command(self.argv("unmask", *where, "--", *names), timeout=PATIENCE))
                 if not done.ok:
                     return done.failure(f"unmasking {listed(names)} on {self.host.name}", hint=self._rights_hint())
-        return self._reload()
+                unmasked = True
+        return None if unmasked or not (own or any(unit.stale for unit in units)) else self._reload()
 
     def freeing(self, units: Sequence[Unit]) -> str:
         """What a person types to let these start again."""

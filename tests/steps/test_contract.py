@@ -37,6 +37,8 @@ from drorch.stores.memory import MemoryStore
 from support.mirrors import Home, offsite
 from support.signers import signer
 from support.tools import CANARY, START, Cut, World, WorldTools, step_name, words_of
+from support.turns import FENCED
+from support.units import FakeUnit, machine
 from support.web import Web
 
 ADAPTER: TypeAdapter[Step] = TypeAdapter(AnyStep)
@@ -199,6 +201,14 @@ def _silent(world: World) -> Earlier:
     return {}
 
 
+def _cold(world: World) -> Earlier:
+    """The standby's services: one is masked, one runs."""
+    stopped = FakeUnit(active="inactive", pid=0, processes=())
+    masked = FakeUnit(active="inactive", pid=0, processes=(), masked="masked")
+    world.hosts["standby"], _ = machine("standby", queue=stopped, shop=masked, mail=FakeUnit())
+    return FENCED
+
+
 EXAMPLES: dict[str, tuple[Example, ...]] = {
     "backup": (
         Example(lambda *_: {"kind": "backup", "source": "media"}, "backup"),
@@ -304,6 +314,14 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
             "failover",
             _silent,
         ),
+    ),
+    "service": (
+        Example(
+            lambda *_: {"kind": "service", "host": "standby", "start": ["queue", "shop"], "for": "5s"},
+            "failover",
+            _cold,
+        ),
+        Example(lambda *_: {"kind": "service", "host": "standby", "stop": "mail", "sudo": True}, "failover", _cold),
     ),
     "wait": (
         Example(lambda *_: {"kind": "wait", "for": "30s"}),
