@@ -40,8 +40,9 @@ def look(service: str | None, *, as_json: bool) -> Exit:
             continue
         if not as_json:
             click.echo(f"looking at {book.service} for {book.runbook} …", err=True)
-        with drorch.box(impatient(plan)) as box:
-            seen = preflight(plan, box)
+        looking = impatient(plan)
+        with drorch.box(looking) as box:
+            seen = preflight(looking, box, digest=plan.digest)
         found.append(seen)
         drorch.journal.put(live_key(book.runbook), Live.of(seen).model_dump(mode="json"))
     worst = max((seen.worst for seen in found), key=lambda one: one.height, default=Standing.GOOD)

@@ -4,7 +4,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
@@ -91,7 +91,8 @@ def move(wanted: Wanted) -> Exit:
         _probing(drorch, plan) as prober,
         drorch.leases.hold(f"moving:{plan.service_name}", purpose=f"moving {plan.service_name}"),
     ):
-        seen = _look(drorch, plan, quiet=wanted.as_json)
+        seen = _look(drorch, plan, wanted)
+        plan, seen = _from_copy(drorch, plan, seen, wanted)
         _show(plan, seen, wanted)
         if wanted.dry:
             return _looked(seen, as_json=wanted.as_json)
@@ -165,13 +166,35 @@ def _probing(drorch: "App", plan: "Plan") -> Iterator["Prober | None"]:
             prober.close()
 
 
-def _look(drorch: "App", plan: "Plan", *, quiet: bool) -> "Preflight":
+def _look(drorch: "App", plan: "Plan", wanted: Wanted) -> "Preflight":
     from drorch.engine.preflight import impatient, preflight  # noqa: PLC0415 - help needs none of this
 
-    if not quiet:
+    if not wanted.as_json:
         click.echo(f"looking at {plan.service_name} …", err=True)
-    with drorch.box(impatient(plan)) as box:
-        return preflight(plan, box)
+    looking = impatient(plan, hurry=wanted.yes is not None and not wanted.dry)
+    with drorch.box(looking) as box:
+        return preflight(looking, box, digest=plan.digest)
+
+
+def _from_copy(drorch: "App", plan: "Plan", seen: "Preflight", wanted: Wanted) -> tuple["Plan", "Preflight"]:
+    """Where a repository cannot be read, restore from its off-site copy instead, and say so."""
+    from drorch.config.offsite import mirrors  # noqa: PLC0415 - help needs none of this
+    from drorch.core.finding import Standing  # noqa: PLC0415 - the same
+
+    restores = {planned.id for planned in plan.steps() if planned.step.kind == "restore"}
+    lost = [one for one in seen.findings if one.step in restores and one.finding.standing is not Standing.GOOD]
+    if plan.store is not None or not lost:
+        return plan, seen
+    documents = drorch.documents
+    for store, repository in mirrors(documents.inventory, documents.runbooks):
+        if repository != plan.service.repository or not documents.inventory.stores[store].readable:
+            continue
+        other = _plan(drorch, replace(wanted, store=store))
+        if not wanted.as_json:
+            why = f"{repository} cannot be read: {lost[0].finding.what}"
+            click.secho(f"{why}\nso the off-site copy in {store} is restored instead", fg="yellow", err=True)
+        return other, _look(drorch, other, wanted)
+    return plan, seen
 
 
 def _show(plan: "Plan", seen: "Preflight", wanted: Wanted) -> None:

@@ -53,6 +53,13 @@ def _meant(inventory: Inventory, runbooks: Mapping[str, Runbook], store: str) ->
     raise RunError(f"which repository's copy in {store}?", hint=f"say --repository; there is {names}")
 
 
+def mirrors(inventory: Inventory, runbooks: Mapping[str, Runbook]) -> Iterator[tuple[str, str]]:
+    """Every (store, repository) that a runbook mirrors."""
+    for store in inventory.stores:
+        for name in dict.fromkeys(name for _, name in _mirrored(inventory, runbooks, store)):
+            yield store, name
+
+
 def _mirrored(inventory: Inventory, runbooks: Mapping[str, Runbook], store: str) -> Iterator[tuple[str, str]]:
     """Every (service, repository) that a runbook mirrors to a store."""
     for runbook in runbooks.values():

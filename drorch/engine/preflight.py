@@ -31,6 +31,7 @@ LIMIT: Final = 6.0
 _REACH = 2.5
 """Seconds in which a port answers, or is not reached."""
 _CONNECT = timedelta(seconds=3)
+_HURRY = timedelta(seconds=1)
 _SKEW = 2.0
 """Seconds by which a clock may be wrong before it is worth a word."""
 _LEAST_FREE = 1 << 30
@@ -105,8 +106,8 @@ class _Asked:
             self.done.set()
 
 
-def preflight(plan: Plan, box: Toolbox, *, limit: float = LIMIT) -> Preflight:
-    """Look at everything that a plan needs."""
+def preflight(plan: Plan, box: Toolbox, *, digest: str | None = None, limit: float = LIMIT) -> Preflight:
+    """Look at everything that a plan needs; ``digest`` is that of the plan as it will be carried out."""
     began, at = box.clock.monotonic(), box.clock.now()
     deadline = Deadline.after(timedelta(seconds=limit), box.clock)
     facts = RunFacts(id=f"{plan.runbook}@preflight", plan=plan.digest, started=at)
@@ -135,7 +136,7 @@ def preflight(plan: Plan, box: Toolbox, *, limit: float = LIMIT) -> Preflight:
     return Preflight(
         service=plan.service_name,
         runbook=plan.runbook,
-        plan=plan.digest,
+        plan=digest or plan.digest,
         mode=plan.mode,
         at=at,
         seconds=round(box.clock.monotonic() - began, 3),
@@ -145,14 +146,16 @@ def preflight(plan: Plan, box: Toolbox, *, limit: float = LIMIT) -> Preflight:
     )
 
 
-def impatient(plan: Plan) -> Plan:
-    """The same plan with hosts that are not waited for long: for a look only."""
-    hosts = {
-        name: spec.model_copy(update={"connect_timeout": min(spec.connect_timeout, _CONNECT)})
-        if isinstance(spec, SshHostSpec)
-        else spec
-        for name, spec in plan.hosts.items()
-    }
+def impatient(plan: Plan, *, hurry: bool = False) -> Plan:
+    """The same plan with hosts that are not waited for long: for a look only. In a hurry, least of all for the old
+    primary of an unplanned failover, which mostly is gone.
+    """
+    hosts = dict(plan.hosts)
+    for name, spec in plan.hosts.items():
+        if isinstance(spec, SshHostSpec):
+            lost = hurry and plan.mode == "unplanned" and name == plan.service.primary
+            within = min(spec.connect_timeout, _HURRY if lost else _CONNECT)
+            hosts[name] = spec.model_copy(update={"connect_timeout": within})
     return plan.model_copy(update={"hosts": hosts})
 
 
@@ -250,7 +253,7 @@ def _sight(box: Toolbox, viewer: str | None, seen: str, spec: SshHostSpec) -> It
             yield Sight(viewer=name, seen=seen, reached=None, why=error.message)
             return
     try:
-        with host.dial(spec.address, spec.port, timeout=_REACH):
+        with host.dial(spec.address, spec.port, timeout=min(_REACH, spec.connect_timeout.total_seconds())):
             yield Sight(viewer=name, seen=seen, reached=True)
     except DrorchError as error:
         yield Sight(viewer=name, seen=seen, reached=False, why=error.message)
