@@ -6,9 +6,12 @@ from drorch.core.errors import DrorchError, Interrupted, Unreachable
 from drorch.core.evidence import Failure
 from drorch.core.finding import Finding, Standing
 from drorch.core.host import Command, Identity
+from drorch.core.model import Json
 from drorch.core.step import Tools
 
 WORDS = "does not answer; unreachable is not fenced"
+PATIENCE = 10.0
+"""Seconds for a host's first word."""
 BLINK = 0.3
 """Seconds for a host that is said to be off to show that it is not: the connection to it usually stands already."""
 
@@ -18,6 +21,16 @@ def silent(host: str, error: DrorchError) -> Failure:
     if isinstance(error, Unreachable):
         return Failure(why=f"{host} {WORDS}: {error.message}", hint=error.hint, facts={"silent": True})
     return Failure.of(error)
+
+
+def boot_id(tools: Tools, host: str) -> str | Failure:
+    """Since which boot a host runs: the first question to it, which waits for no silent host for long.
+
+    Raises:
+        Unreachable: no connection could be made.
+    """
+    done = tools.host(host).run(Command(("cat", "/proc/sys/kernel/random/boot_id"), timeout=PATIENCE))
+    return done.text.strip() if done.ok else done.failure(f"asking {host} whether it answers", retryable=True)
 
 
 def who(identity: Identity, boot_id: str) -> dict[str, str]:
@@ -30,7 +43,7 @@ def who(identity: Identity, boot_id: str) -> dict[str, str]:
     }
 
 
-def another(host: str, identity: Identity, facts: dict[str, object]) -> Failure | None:
+def another(host: str, identity: Identity, facts: dict[str, Json]) -> Failure | None:
     """Why the machine that answers now is not the one that was fenced; None when it is."""
     if identity.machine_id == facts.get("machine_id") and identity.host_key == facts.get("host_key"):
         return None

@@ -21,6 +21,8 @@ from drorch.fences._reach import answers, finding
 
 PATIENCE = 15.0
 """Seconds that one answer to `status` may take."""
+LIMIT = 1 << 16
+"""Bytes of an answer that are read; a longer one is none."""
 SAID = 300
 """Characters of an answer that are kept."""
 
@@ -244,7 +246,7 @@ class PowerOff(Rung):
             key: tools.secrets.get(value) if isinstance(value, SecretRef) else value
             for key, value in self.power_off.env.items()
         }
-        return self._place(tools).run(Command(words, env=env, timeout=timeout))
+        return self._place(tools).run(Command(words, env=env, timeout=timeout, output_limit=LIMIT))
 
     def _place(self, tools: Tools) -> Host:
         return tools.host(self.power_off.host) if self.power_off.host else tools.controller()

@@ -164,7 +164,7 @@ class Systemd:
         try:
             return read(done.text, len(asked))
         except ValueError as error:
-            return Failure(why=f"{what}: {error}", hint="is this systemd newer than drorch knows?", unknown=True)
+            return Failure(why=f"{what}: {error}", hint="is this systemd newer than drorch knows?")
 
     def _reload(self) -> Failure | None:
         done = self.host.run(Command(self.argv("daemon-reload"), timeout=PATIENCE * 2))

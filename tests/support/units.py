@@ -142,7 +142,7 @@ class FakeSystemd:
         return Reply()
 
 
-def machine(name: str, user: str = "root", **units: FakeUnit) -> tuple[FakeHost, FakeSystemd]:
+def machine(name: str, **units: FakeUnit) -> tuple[FakeHost, FakeSystemd]:
     """A machine with these services."""
     made = FakeSystemd({f"{unit}.service": state for unit, state in units.items()})
-    return FakeHost(name, FakeHostSpec(connector="fake"), answers=made, user=user), made
+    return FakeHost(name, FakeHostSpec(connector="fake"), answers=made), made
