@@ -64,6 +64,15 @@ def _freed(host: Host, unit: str) -> Failure | None:
     return systemd.free(held) if held else None
 
 
+def hold(server: Server, host: Host) -> Failure | None:
+    """Let it not start by itself, also not after a reboot, until `start`."""
+    if server.replica.unit is None:
+        return None
+    systemd = _systemd(host)
+    seen = systemd.look((server.replica.unit,))
+    return seen if isinstance(seen, Failure) else systemd.hold([each for each in seen.units if not each.held])
+
+
 def _pg_ctl(server: Server, place: Place, limit: float) -> Command:
     options = () if place.config == f"{place.data}/postgresql.conf" else ("-o", f"-c config_file={_word(place.config)}")
     words = ("-D", place.data, "-l", f"{place.data}/drorch-start.log", "-w", "-t", str(int(min(limit, 60))), *options)

@@ -8,6 +8,7 @@ from drorch.core.finding import Finding
 from drorch.core.host import Host
 from drorch.core.replication import Pair, ReplicaState, Replication
 from drorch.core.step import Planned, Tools
+from drorch.sources._postgres_follow import Following
 from drorch.sources._postgres_freeze import freeze, frozen, thaw
 from drorch.sources._postgres_look import look
 from drorch.sources._postgres_promote import Promotion
@@ -36,8 +37,8 @@ class PostgresReplication(Replication):
         return Promotion(self.server, tools, host, before, self.server.replica.slot_of(former)).carry_out()
 
     def follow(self, tools: Tools, pair: Pair, *, keep: str, fresh: bool = False) -> Evidence | Failure:
-        """Not yet."""
-        return Failure(why="rejoining is not there yet")
+        """Stop it, see where the two parted, rewind or copy, start, wait until it streams."""
+        return Following(self.server, tools, pair, keep, fresh).carry_out()
 
     def preview(self, host: str, action: Literal["promote", "follow"]) -> tuple[Planned, ...]:
         """The programs that do it."""
@@ -47,7 +48,15 @@ class PostgresReplication(Replication):
                     host, ("psql", "--file=-"), note="SELECT pg_promote(false); waits, asserts timeline and a write"
                 ),
             )
-        return ()
+        return (
+            Planned(host, ("pg_ctl", "stop"), note="or its unit; what runs there is stopped in order"),
+            Planned(host, ("pg_waldump", "--rmgr=Transaction"), note="what only it has is reported"),
+            Planned(host, ("cp", "-a", "<data>", "<kept>"), note="only where it has what the leader lacks"),
+            Planned(
+                host, ("pg_rewind", "--source-server=<leader>"), note="or pg_basebackup, where that cannot be done"
+            ),
+            Planned(host, ("pg_ctl", "start"), note="as a standby; waits until it has caught up"),
+        )
 
     def findings(self, tools: Tools, primary: Host, standby: Host) -> Iterable[Finding]:
         """Not yet."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from drorch.core.evidence import Failure
 from drorch.core.host import Command, Completed, Ended, Host
@@ -41,6 +41,8 @@ esac
 if [ -z "$account" ] || [ "$(id -un)" = "$account" ]; then
     exec "$name" "$@"
 elif [ "$(id -u)" = 0 ]; then
+    HOME=$(getent passwd "$account" | cut -d: -f6)
+    export HOME
     exec runuser -u "$account" -- "$name" "$@"
 else
     exec sudo -n --preserve-env={_KEPT} --user="$account" -- "$name" "$@"
@@ -54,6 +56,15 @@ HostPlace = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*[^/\x00\n]$")
 """An absolute path of a host, with no slash at its end."""
 Address = Annotated[str, StringConstraints(pattern=_ADDRESS)]
 """A name or an IP address, with or without a port: ``10.0.0.1``, ``db1:5433``, ``[fd00::1]:5433``."""
+
+
+def _not_ours(key: str) -> str:
+    if key in {"host", "hostaddr", "port", "user", "password", "dbname"}:
+        raise ValueError("is said elsewhere in `replica`")
+    return key
+
+
+ConninfoKey = Annotated[str, StringConstraints(pattern=r"^[a-z_]+$"), AfterValidator(_not_ours)]
 
 
 class Replica(Frozen):
@@ -78,6 +89,8 @@ class Replica(Frozen):
     """Its ``postgresql.conf``, where that does not lie in the data folder; found as Debian places it unless said."""
     kept: HostPlace | None = None
     """Folder on the data's disk for data folders that were replaced; beside the data folder unless said."""
+    conninfo: dict[ConninfoKey, Word] = Field(default_factory=dict)
+    """Further parameters of the connection to the leader, such as ``{sslmode: verify-full}``; no passwords."""
     slot: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,63}$")] | None = None
     """Name of the replication slot of whichever server follows; ``drorch_HOST`` unless said."""
     addresses: dict[HostName, Address] = Field(default_factory=dict)
@@ -105,9 +118,10 @@ class Endpoint(Frozen):
             return cls(address=text, port=port)
         return cls(address=found[1].strip("[]"), port=int(found[2] or port))
 
-    def conninfo(self, user: str, **more: str) -> str:
-        """Connection parameters for PostgreSQL's tools, each value quoted."""
-        said = {"host": self.address, "port": str(self.port), "user": user, **more}
+    def conninfo(self, replica: Replica, **more: str) -> str:
+        """Connection parameters for PostgreSQL's tools, each value quoted; no password."""
+        said = {"host": self.address, "port": str(self.port), "user": replica.user}
+        said |= {"connect_timeout": str(CONNECT), **replica.conninfo, **more}
         quoted = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in said.items()}
         return " ".join(f"{key}='{value}'" for key, value in quoted.items())
 

@@ -1,0 +1,126 @@
+"""Where two PostgreSQL servers parted, and what only the old one has. Pure, but for the reading of its log."""
+
+import re
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from drorch.core.evidence import Failure
+from drorch.core.host import Command, Completed, Ended, Host
+from drorch.core.model import Json
+from drorch.sources._postgres_look import Place, position, written
+from drorch.sources._postgres_server import Server
+
+LISTED = 1000
+"""Transactions that are listed one by one."""
+_END = 1 << 64
+_COMMIT = re.compile(
+    rb"tx:\s*(\d+), lsn: ([0-9A-F]+/[0-9A-F]+).*desc: COMMIT(?:_PREPARED [^:]*:)? ([0-9-]+ [0-9:.]+) UTC"
+)
+
+
+class Fork(NamedTuple):
+    """The last point that two servers share."""
+
+    timeline: int
+    """The timeline on which they were still one."""
+    at: int
+    """How far, in bytes of log."""
+
+
+def branches(history: str, timeline: int) -> tuple[Fork, ...]:
+    """A history file's timelines with the position at which each was left; the server's own has no end."""
+    lines = [line.split() for line in history.splitlines() if line.strip() and not line.startswith("#")]
+    left = [Fork(int(words[0]), position(words[1])) for words in lines]
+    return (*(each for each in left if each.timeline != timeline), Fork(timeline, _END))
+
+
+def fork(leader: tuple[Fork, ...], follower: tuple[Fork, ...]) -> Fork | None:
+    """Where they parted: on the newest timeline that both have been on; None when they never were one."""
+    common = None
+    for one, other in zip(leader, follower, strict=False):
+        if one.timeline != other.timeline:
+            break
+        common = Fork(one.timeline, min(one.at, other.at))
+        if one.at != other.at:
+            break
+    return common
+
+
+@dataclass
+class OnlyHere:
+    """Transactions that one server committed after the two had parted."""
+
+    count: int = 0
+    first: str = ""
+    last: str = ""
+    listed: list[str] = field(default_factory=list)
+    known: bool = True
+    """Whether its log could be read to its end."""
+
+    def line(self, line: bytes) -> None:
+        """A line of pg_waldump."""
+        found = _COMMIT.search(line)
+        if found is None:
+            return
+        number, at, time = (word.decode() for word in found.groups())
+        self.count += 1
+        self.first = self.first or f"{time} UTC"
+        self.last = f"{time} UTC"
+        if self.count <= LISTED:
+            self.listed.append(f"{number}\t{time} UTC\t{at}")
+
+    @property
+    def text(self) -> str:
+        """For the file that is kept."""
+        more = f"and {self.count - LISTED} more\n" if self.count > LISTED else ""
+        head = "transaction\tcommitted\tposition in its log\n"
+        return head + "".join(f"{line}\n" for line in self.listed) + more
+
+    def facts(self) -> dict[str, Json]:
+        """For evidence."""
+        count = self.count if self.count or self.known else None
+        return {"count": count, "first": self.first or None, "last": self.last or None, "known": self.known}
+
+
+def beyond(server: Server, host: Host, place: Place, start: Fork) -> bool | Failure:
+    """Whether its log goes on after that point."""
+    if place.phase == "shut down" and place.end is not None and place.timeline == start.timeline:
+        return place.end > start.at
+    done = host.run(_waldump(server, place, start, "--limit=1"))
+    if done.ok and done.text.strip():
+        return True
+    if done.ended is Ended.EXITED and _ends(done):
+        return False
+    return done.failure(f"reading the log of PostgreSQL on {host.name} from {written(start.at)}")
+
+
+def only_here(server: Server, host: Host, place: Place, start: Fork) -> OnlyHere:
+    """What it committed after that point, on that timeline and those that it went to from there."""
+    found = OnlyHere()
+    for timeline in range(start.timeline, max(place.timeline, start.timeline) + 1):
+        here = Fork(timeline, start.at)
+        done = host.run(_waldump(server, place, here, "--rmgr=Transaction"), on_line=found.line)
+        if timeline == start.timeline:
+            found.known = done.ok or _ends(done)
+    return found
+
+
+def _ends(done: Completed) -> bool:
+    """Whether it only came to the log's end, which has no other sign than that nothing valid follows."""
+    return (
+        any(
+            sign in done.errors
+            for sign in (
+                "invalid record length",
+                "could not find a valid record",
+                "error in WAL record",
+                "invalid magic",
+            )
+        )
+        and "could not open file" not in done.errors
+    )
+
+
+def _waldump(server: Server, place: Place, start: Fork, *flags: str) -> Command:
+    words = (f"--path={place.data}/pg_wal", f"--timeline={start.timeline}", f"--start={written(start.at)}", *flags)
+    return server.command("pg_waldump", *words, timeout=None, binaries=place.binaries)
