@@ -39,8 +39,8 @@ bench: setup tools packages  ## Measure drorch against bare restic and others; p
 	@PYTHONPATH=tests $(python) -m benchmarks $(ARGS)
 
 .PHONY: lab
-lab:  ## The disaster lab (not there yet)
-	@echo 'The lab comes with failover: there is nothing to run yet.'
+lab: setup tools packages  ## A shop, its databases and its customers, for you to break; needs root
+	@PYTHONPATH=tests $(python) -m lab start
 
 .PHONY: setup
 setup:  ## Make .venv with drorch and what its checks and tests need

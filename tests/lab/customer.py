@@ -186,9 +186,12 @@ class Customer:
             async with asyncio.timeout(self.patience):
                 status, text = await visits.post("/orders", body)
             if status != 201:
-                failure = f"HTTP {status}: {text.decode(errors='replace').strip().splitlines()[0] if text else ''}"
+                said = "" if b"<html" in text else text.decode(errors="replace").strip()
+                failure = f"HTTP {status}: {said}" if said else f"HTTP {status}"
         except TimeoutError:
             failure = f"no answer within {self.patience:g} s"
+        except asyncio.IncompleteReadError:
+            failure = "the connection was closed without an answer"
         except (OSError, EOFError, ValueError, NoAddress) as error:
             failure = f"{type(error).__name__}: {error}"
         self.attempts.append(Attempt(order, began, time.monotonic(), failure))

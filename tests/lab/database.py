@@ -135,6 +135,11 @@ class Database:
         """Whether it is a standby."""
         return bool(self.value("SELECT pg_is_in_recovery()"))
 
+    @property
+    def receives(self) -> bool:
+        """Whether it is a standby that receives changes."""
+        return self.value("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == 1
+
     def orders(self) -> set[str]:
         """The ids of all orders in it."""
         return {str(order) for (order,) in self.sql("SELECT id FROM orders")}

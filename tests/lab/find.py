@@ -3,6 +3,7 @@
 import fcntl
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from lab import paths
 from lab.host import Host
@@ -22,12 +23,21 @@ class Found:
         return Network(self.number)
 
     @property
-    def current_power_fault(self) -> str:
-        """What `Lab.power_fault` said."""
+    def folder(self) -> Path:
+        """Where this machine keeps it."""
+        return paths.folder(self.number)
+
+    @property
+    def power_fault(self) -> str:
+        """How the provider's command misbehaves; empty when it does not."""
         try:
-            return (paths.folder(self.number) / "power-fault").read_text()
+            return (self.folder / "power-fault").read_text()
         except FileNotFoundError:
             return ""
+
+    def set_power_fault(self, fault: str) -> None:
+        """Let it misbehave: ``lie``, ``hang``, ``fail`` or ``slow``; empty ends it."""
+        (self.folder / "power-fault").write_text(fault)
 
 
 def found() -> list[Found]:

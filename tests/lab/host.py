@@ -151,6 +151,11 @@ class Host:
         (self.group / "cgroup.freeze").write_text("1")
         until(lambda: "frozen 1" in (self.group / "cgroup.events").read_text(), f"{self.name} hangs")
 
+    @property
+    def hangs(self) -> bool:
+        """Whether `hang` was the last word."""
+        return self.running and (self.group / "cgroup.freeze").read_text().strip() == "1"
+
     def unhang(self) -> None:
         """Let everything go on, as if no time had passed."""
         (self.group / "cgroup.freeze").write_text("0")

@@ -23,7 +23,7 @@ def main(number: int, verb: str, name: str) -> int:
     except (StopIteration, KeyError):
         sys.stderr.write(f"no machine {name}\n")
         return 1
-    fault = lab.current_power_fault
+    fault = lab.power_fault
     if fault == "hang":
         time.sleep(3600)
     if fault == "fail":

@@ -27,6 +27,7 @@ PASSWORDS = {"shop": "shop-password-7a31", "replicator": "replicator-password-c0
 _DAY = 86400
 _SCHEMA = f"""
 CREATE ROLE lab LOGIN SUPERUSER;
+ALTER ROLE lab SET log_min_messages = fatal;
 CREATE ROLE shop LOGIN PASSWORD '{PASSWORDS["shop"]}';
 CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{PASSWORDS["replicator"]}';
 GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) TO replicator;
@@ -44,10 +45,11 @@ RESET ROLE;
 CREATE TABLE witness (id bigserial PRIMARY KEY, host text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
 SELECT pg_create_physical_replication_slot('{SLOT}', true);
 """  # noqa: S608 - made of constants
-_QUICK = "-c fsync=off -c full_page_writes=on -c wal_level=replica -c wal_log_hints=on -c listen_addresses="
+_QUICK = "-c fsync=off -c wal_level=replica -c wal_log_hints=on -c wal_recycle=off -c listen_addresses="
+# Without tcp_user_timeout a standby asks a primary that was off for long less and less often.
 _STANDBY = """
 primary_conninfo = 'host=web1 port=5432 user=replicator passfile=/var/lib/postgresql/.pgpass \
-application_name=web2 connect_timeout=2'
+application_name=web2 tcp_user_timeout=2000'
 primary_slot_name = 'web2'
 """
 

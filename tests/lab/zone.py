@@ -87,7 +87,7 @@ floating A {{floating}}
 _UNIT = """\
 [Unit]
 Description=Knot DNS server
-After=network.target
+After=network.target{after}
 
 [Service]
 Type=notify
@@ -123,11 +123,11 @@ class Zone:
         for name in ("first", "second"):
             shutil.chown(disk.root / "var/lib/knot" / name, "knot", "knot")
         first, second = self.servers
-        for unit, settings in ((FIRST_UNIT, _FIRST), (SECOND_UNIT, _SECOND)):
+        for unit, settings, after in ((FIRST_UNIT, _FIRST, ""), (SECOND_UNIT, _SECOND, f" {FIRST_UNIT}")):
             name = unit.removesuffix(".service")
             text = settings.format(first=first, second=second)
             disk.write(f"/etc/knot/{name}.conf", text, mode=0o640, owner="knot")
-            write(disk.root / f"etc/systemd/system/{unit}", _UNIT.format(name=name))
+            write(disk.root / f"etc/systemd/system/{unit}", _UNIT.format(name=name, after=after))
             enable(disk.root, unit)
 
     def address(self, name: str = WWW, *, second: bool = False) -> str:
