@@ -56,11 +56,24 @@ class Case:
 
     @property
     def target(self) -> str | None:
-        """Where a drill restores."""
+        """Where a drill restores, or the service is led to: a way back leads home unless it says otherwise."""
         said = {"drill": self.runbook.standby, "failover": self.runbook.to, "failback": self.runbook.to}
         if self.runbook.kind not in said:
             return None
+        if self.runbook.kind == "failback" and self.service is not None:
+            return self.runbook.to or self.service.primary
         return said[self.runbook.kind] or next(iter(self.service.standbys if self.service else ()), None)
+
+    @property
+    def start(self) -> str:
+        """Where the service lives when such a run begins: a way home begins at another host, the one that it fences."""
+        service = self.service
+        if service is None:
+            return ""
+        if self.runbook.kind not in ("failover", "failback") or self.target != service.primary:
+            return service.primary
+        fenced = [stands.step.subject for stands in self.steps if stands.step.kind == "fence"]
+        return next((host for host in (*fenced, *service.standbys) if host != self.target), service.primary)
 
     @property
     def whole(self) -> bool:
@@ -292,7 +305,7 @@ def _asked(one: Case, ask: Callable[[Step, Scene], Iterable[tuple[str, str, str]
         return
     if service.repository not in inventory.repositories or service.primary not in inventory.hosts:
         return
-    scene = scene_of(inventory, one.runbook, service, one.target)
+    scene = scene_of(one, inventory, service)
     there: dict[str, Container[str]] = {
         "host": inventory.hosts,
         "repository": inventory.repositories,
@@ -309,14 +322,15 @@ def _asked(one: Case, ask: Callable[[Step, Scene], Iterable[tuple[str, str, str]
             yield one.problem((*stands.path, *key.split(".")) if key else stands.path, message, hint)
 
 
-def scene_of(inventory: Inventory, runbook: Runbook, service: Service, target: str | None) -> Scene:
+def scene_of(one: Case, inventory: Inventory, service: Service) -> Scene:
     """What a plan of the runbook will be about."""
+    runbook = one.runbook
     return Scene(
         kind=runbook.kind,
         service=runbook.service,
         objectives=service.objectives,
-        primary=service.primary,
-        target=target,
+        primary=one.start,
+        target=one.target,
         sources=service.sources,
         repository=service.repository,
         repositories=inventory.repositories,

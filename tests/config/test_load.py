@@ -86,8 +86,8 @@ RUNBOOKS: dict[str, tuple[str, list[Expected]]] = {
         [(5, "steps.0.kind", "unknown kind bakup", "did you mean backup?")],
     ),
     "a far kind": (
-        MAINTENANCE + "steps:\n  - {kind: fence}\n",
-        [(5, "steps.0.kind", "unknown kind fence", "one of audit, backup, check")],
+        MAINTENANCE + "steps:\n  - {kind: dance}\n",
+        [(5, "steps.0.kind", "unknown kind dance", "one of audit, backup, check")],
     ),
     "no kind": (MAINTENANCE + "steps:\n  - source: media\n", [(5, "steps.0.kind", "is missing", "add kind")]),
     "parallel": (
@@ -415,6 +415,21 @@ def test_what_is_only_doubtful_is_a_warning(tmp_path: Path) -> None:
     said = {(Path(one.file).name, one.message.split(":")[0]) for one in checked.warnings}
     assert {("drorch.yaml", "no key is pinned"), ("late.yml", "is not read")} <= said
     assert any(one.key == "runbook" for one in checked.warnings)
+
+
+WAY_HOME = """\
+runbook: book
+kind: failback
+service: shop
+steps:
+  - {kind: fence, host: web2, ladder: [{stop: shop}, {power_off: {command: [p], status: [s], off: "^off$"}}]}
+  - {kind: switch, via: {haproxy: {host: data, backend: shop}}}
+"""
+
+
+def test_a_way_home_is_written_while_the_service_is_at_home(tmp_path: Path) -> None:
+    """It is judged as it will be used: from the host that it fences, to the one that is the primary in the file."""
+    assert check(write(tmp_path, book=WAY_HOME)).problems == ()
 
 
 def test_a_lock_that_nobody_can_lift_is_a_warning(tmp_path: Path) -> None:
