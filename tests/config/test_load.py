@@ -86,8 +86,8 @@ RUNBOOKS: dict[str, tuple[str, list[Expected]]] = {
         [(5, "steps.0.kind", "unknown kind bakup", "did you mean backup?")],
     ),
     "a far kind": (
-        MAINTENANCE + "steps:\n  - {kind: dance}\n",
-        [(5, "steps.0.kind", "unknown kind dance", "one of audit, backup, check")],
+        MAINTENANCE + "steps:\n  - {kind: juggle}\n",
+        [(5, "steps.0.kind", "unknown kind juggle", "one of approval, audit, backup")],
     ),
     "no kind": (MAINTENANCE + "steps:\n  - source: media\n", [(5, "steps.0.kind", "is missing", "add kind")]),
     "parallel": (
