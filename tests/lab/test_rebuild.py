@@ -1,4 +1,4 @@
-"""A failover without a replica: the standby is filled from a backup, or from the off-site copy when that is gone, too."""
+"""A failover without a replica: the standby is filled from a backup, or from the off-site copy when that is gone."""
 
 import shutil
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_without_a_replica_the_standby_is_filled_from_the_backup(backed_up: tupl
 def test_where_the_repository_is_gone_too_the_copy_off_site_is_restored(
     backed_up: tuple[Lab, Site, set[str]],
 ) -> None:
-    """The site with the primary and the repository is lost: the failover takes the off-site copy by itself and says so."""
+    """Primary and repository are lost: the failover takes the off-site copy by itself, and says so."""
     lab, site, orders = backed_up
     shutil.rmtree(site.folder / "vault")
     lab.web1.power_off()
