@@ -196,8 +196,8 @@ echo "config=$config"
 [ -r "$data" ] || exit 91
 echo "there=1"
 echo "held=$(df --output=avail -B1 -- "$data" 2>/dev/null | tail -n 1 | tr -d ' ')"
-for each in /proc/[0-9]*; do
-    [ "$(readlink "$each/cwd" 2>/dev/null)" = "$data" ] || continue
+find /proc -mindepth 2 -maxdepth 2 -name cwd -printf '%h %l\n' 2>/dev/null | while read -r each where; do
+    [ "$where" = "$data" ] || continue
     case $(cat "$each/comm" 2>/dev/null) in postgres | postmaster) ;; *) continue ;; esac
     case $(cat "$each/stat" 2>/dev/null) in *") Z "*) continue ;; esac
     echo "alive=${each#/proc/}"

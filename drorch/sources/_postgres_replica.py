@@ -8,10 +8,12 @@ from drorch.core.finding import Finding
 from drorch.core.host import Host
 from drorch.core.replication import Pair, ReplicaState, Replication
 from drorch.core.step import Planned, Tools
+from drorch.sources._postgres_findings import findings
 from drorch.sources._postgres_follow import Following
 from drorch.sources._postgres_freeze import freeze, frozen, thaw
 from drorch.sources._postgres_look import look
 from drorch.sources._postgres_promote import Promotion
+from drorch.sources._postgres_rehearse import Rehearsal, forget
 from drorch.sources._postgres_server import Server
 
 
@@ -59,8 +61,8 @@ class PostgresReplication(Replication):
         )
 
     def findings(self, tools: Tools, primary: Host, standby: Host) -> Iterable[Finding]:
-        """Not yet."""
-        return ()
+        """Both are looked at once; the primary may be gone."""
+        return findings(self.server, tools, primary, standby)
 
     def freeze(self, tools: Tools, host: Host) -> Failure | None:
         """Restart it as a standby of nobody."""
@@ -75,9 +77,9 @@ class PostgresReplication(Replication):
         return thaw(self.server, tools, host)
 
     def rehearse(self, tools: Tools, host: Host, folder: str, token: str) -> Evidence | Failure:
-        """Not yet."""
-        return Failure(why="rehearsing is not there yet")
+        """Beside the standby's data, since its account must be able to enter it: the fact ``directory`` says where."""
+        return Rehearsal(self.server, tools, host, token).carry_out()
 
     def forget(self, tools: Tools, host: Host, folder: str, token: str) -> Failure | None:
-        """Not yet."""
-        return None
+        """Stopped by its own process file, then removed."""
+        return forget(self.server, tools, host, token)
