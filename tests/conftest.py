@@ -16,5 +16,6 @@ pytest_plugins: list[str] = [
     "support.offsite",
     "support.disks",
     "support.haproxy",
+    "support.knot",
     "lab.fixtures",
 ]

@@ -15,6 +15,9 @@ WORDS: Final = frozenset({"run", "service", "kind", "to", "started", "loss", "ou
 """Words that every message can hold."""
 COMMAND_WORDS: Final = frozenset({"run", "service"})
 """Words that programs and addresses can hold."""
+TURN_WORDS: Final = frozenset({"from", "to", "from_address", "to_address"})
+"""Words that a way to lead customers can hold: the two hosts, their addresses."""
+_TURNS: Final = frozenset({"switch", "hold"})
 _MESSAGES: Final = frozenset({"notify", "manual"})
 _LOOSE: Final = re.compile(r"\{\{\s*(?:restore|run|service)\b[^}]*\}\}")
 
@@ -41,7 +44,8 @@ def wrong_holes(
     ``facts`` tells, by step id, which facts a step leaves where that is known; every other fact is believed.
     """
     before = {other.id for other in steps if other.turn < stands.turn}
-    words = WORDS if stands.step.kind in _MESSAGES else COMMAND_WORDS
+    kind = stands.step.kind
+    words = WORDS if kind in _MESSAGES else TURN_WORDS if kind in _TURNS else COMMAND_WORDS
     for path, text in _texts(stands.data, ()):
         if path and path[0] in {"kind", "id"}:
             continue

@@ -20,6 +20,7 @@
     │   ├── ObjectMissing       no such object
     │   ├── AlreadyThere        it was to be written only if absent, and there is one
     │   └── ContentRefused      what was sent does not match its checksum
+    ├── SwitchError             what leads customers refused, or gave no usable answer
     ├── RunError                a run cannot be started, found, resumed or answered
     │   ├── Busy                another process works on it
     │   ├── NoSuchRun
@@ -160,6 +161,10 @@ class AlreadyThere(StoreError):
 
 class ContentRefused(StoreError):
     """What was sent does not match its checksum."""
+
+
+class SwitchError(DrorchError):
+    """What leads customers refused, or gave no usable answer."""
 
 
 class RunError(DrorchError):

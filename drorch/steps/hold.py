@@ -22,7 +22,7 @@ class Hold(Step):
 
     kind: Literal["hold"]
     via: AnyWay
-    """Where: the same as in the `switch` step, such as ``{haproxy: {host: edge, backend: shop, frontend: www}}``."""
+    """Where: the same as in the `switch` step, such as ``{haproxy: {host: edge, backend: shop, hold: true}}``."""
     when: Mode | None = "planned"
     """A failover that was not planned has nothing to wait for."""
 
@@ -47,7 +47,7 @@ class Hold(Step):
     def problems(self, scene: Scene) -> tuple[tuple[str, str, str], ...]:
         """The way must be able to."""
         if not self.via.can_hold:
-            hint = "say `frontend:`" if self.via.word == "haproxy" else "leave the step out"
+            hint = "say `hold: true`" if self.via.word == "haproxy" else "leave the step out"
             return (("via", f"{self.via.title} cannot let requests wait", hint),)
         return unturnable(scene, self.kind, self.via)
 

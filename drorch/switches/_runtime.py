@@ -54,10 +54,9 @@ class Line:
     queued: int
     requests: int
     """Since HAProxy started."""
-    limit: int | None
     backup: bool
     address: str
-    """Empty where the socket may not show it, which is where it may not change servers either."""
+    """Empty where the socket may not show it."""
     check: str
     """What the last health check said."""
 
@@ -104,14 +103,12 @@ class Socket:
         done = self.run(TALK + 'talk "$1" "$2"\n', words)
         return trouble(done, self.host.name, self.path) or done.text
 
-    def tell(self, words: str) -> Failure | None:
-        """Order something that is done without a word."""
-        said = self.say(words)
-        return said if isinstance(said, Failure) else refused(said, self.host.name, self.path)
-
-    def silent(self, done: Completed) -> Failure | None:
-        """Why what should have been done without a word was not; None when it was."""
-        return trouble(done, self.host.name, self.path) or refused(done.text, self.host.name, self.path)
+    def may_change(self, backend: str) -> Failure | None:
+        """Why servers cannot be changed; found by changing one that there cannot be."""
+        said = self.say(f"set server {backend}/:none: state ready")
+        if isinstance(said, Failure):
+            return said
+        return None if said.strip() == "No such server." else refused(said or "nothing", self.host.name, self.path)
 
     def run(self, script: str, *words: str) -> Completed:
         """A script about this socket, whose path is its ``$1``."""
@@ -178,7 +175,6 @@ def _line(row: dict[str, str]) -> tuple[str, Line]:
             sessions=int(row["scur"] or 0),
             queued=int(row["qcur"] or 0),
             requests=int(row.get("req_tot") or row["stot"] or 0),
-            limit=int(row["slim"]) if row["slim"] else None,
             backup=row["bck"] == "1" and row["act"] != "1",
             address=row.get("addr") or "",
             check=" ".join(word for word in (row.get("check_status"), row.get("last_chk")) if word),

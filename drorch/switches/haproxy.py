@@ -2,19 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from drorch.core.errors import DrorchError, HostError
+from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, Failure
 from drorch.core.finding import Finding, Standing
 from drorch.core.host import printable
 from drorch.core.model import Duration, Frozen, HostName, Json, format_duration, parse_duration
 from drorch.core.step import Planned, Tools
 from drorch.core.switch import Traffic, Turn, Way
-from drorch.switches._held import Gate
 from drorch.switches._runtime import Line, Socket
+from drorch.switches._saved import lasting, save
 
 PAUSE = 0.05
 """Seconds between two looks."""
@@ -38,11 +39,12 @@ class HaproxyBackend(Frozen):
     """The server there that is the new host; the host's name unless said."""
     from_: Annotated[HaproxyName | None, Field(alias="from")] = None
     """The server there that is the old host; the host's name unless said."""
-    frontend: HaproxyName | None = None
-    """The frontend whose new connections a `hold` step lets wait. Requests on connections that are open already do not
-    wait: ``retries 10`` and ``option redispatch 1`` in haproxy.cfg let these try again meanwhile."""
+    hold: bool = False
+    """Whether a `hold` step can let requests wait there: HAProxy loads ``drorch-hold.lua``, which comes with drorch,
+    and the frontend says ``http-request lua.drorch_hold BACKEND``. HAProxy's own ``set maxconn frontend`` is not used
+    for it: to raise a limit while customers wait deadlocks the version that Debian 12 has."""
     drain: Duration = parse_duration("10s")
-    """How long a hold waits for the requests that are being answered."""
+    """How long a hold waits until the requests that are being answered are."""
     at_most: Duration = parse_duration("60s")
     """After so long the edge itself ends a hold, should drorch have died."""
     save: HostPath | None = None
@@ -108,7 +110,7 @@ class Haproxy(Way):
         failure = self._risen(tools, turn, after)
         if failure is not None:
             return failure
-        unsaved = self._saved(tools)
+        unsaved = save(self._socket(tools), self.haproxy.save) if self.haproxy.save else ""
         return Evidence(
             facts={
                 "before": before.leads,
@@ -140,40 +142,28 @@ class Haproxy(Way):
             standing = Standing.UNKNOWN if found.unknown or found.timed_out else Standing.BAD
             yield self._finding(found.why, standing, found.hint or "look at the edge")
             return
-        if not found.new.address:
-            yield self._finding(
-                f"the socket {self.haproxy.socket} may only look, not change servers",
-                Standing.BAD,
-                "say `level admin` behind it in haproxy.cfg, and reload",
-            )
+        failure = self._socket(tools).may_change(self.haproxy.backend)
+        if failure is not None:
+            yield self._finding(failure.why, Standing.BAD, failure.hint)
         else:
             yield self._finding(f"it answers, and knows {found.old.name} and {found.new.name}")
         if self.can_hold:
-            row = self._gate(tools).row()
-            if isinstance(row, Failure):
-                yield self._finding(row.why, Standing.BAD, row.hint)
-            elif row.limit == 0:
-                yield self._finding(
-                    f"frontend {row.name} lets new connections wait already",
-                    Standing.BAD,
-                    "set maxconn frontend … on its socket, or wait until the hold of another run ends",
-                )
-        yield self._lasting(tools, turn)
+            yield self._holding(tools)
+        settings = self.haproxy
+        yield self._finding(*lasting(tools.host(settings.host), settings.save, settings.config, found.old.name))
 
     @property
     def can_hold(self) -> bool:
-        """With a frontend."""
-        return self.haproxy.frontend is not None
+        """Where HAProxy was taught to."""
+        return self.haproxy.hold
 
     def hold(self, tools: Tools, turn: Turn) -> Evidence | Failure:
-        """No new connection is taken from now on: they wait in the kernel's queue. The limit that the frontend had is
-        kept on the edge, which ends the hold by itself when drorch does not.
-        """
+        """Requests wait in HAProxy from now on, on old connections as on new ones; HAProxy itself ends that in time."""
         settings = self.haproxy
         began = tools.clock.monotonic()
-        limit = self._gate(tools).hold(tools, max(1, round(settings.at_most.total_seconds())))
-        if isinstance(limit, Failure):
-            return limit
+        failure = self._gate(tools, f"hold {settings.backend} {settings.at_most.total_seconds():g}", "held")
+        if failure is not None:
+            return failure
         in_flight = self._drained(tools, turn)
         if isinstance(in_flight, Failure):
             return in_flight
@@ -181,7 +171,6 @@ class Haproxy(Way):
         return Evidence(
             facts={
                 "held": True,
-                "limit": limit,
                 "in_flight": in_flight,
                 "at_most": format_duration(settings.at_most),
                 "seconds": round(tools.clock.monotonic() - began, 3),
@@ -190,9 +179,9 @@ class Haproxy(Way):
         )
 
     def release(self, tools: Tools, turn: Turn) -> Evidence | Failure:
-        """The frontend gets its limit back; those that wait are served at once."""
-        limit = self._gate(tools).release() if self.can_hold else None
-        return limit if isinstance(limit, Failure) else Evidence(facts={"held": False, "limit": limit})
+        """Those that wait are served at once."""
+        failure = self._gate(tools, f"release {self.haproxy.backend}", "free") if self.can_hold else None
+        return failure or Evidence(facts={"held": False})
 
     def _names(self, turn: Turn) -> tuple[str, str]:
         """The servers of the old and the new host."""
@@ -205,9 +194,29 @@ class Haproxy(Way):
     def _socket(self, tools: Tools) -> Socket:
         return Socket(tools.host(self.haproxy.host), self.haproxy.socket)
 
-    def _gate(self, tools: Tools) -> Gate:
-        folder = tools.scene.work.get(self.haproxy.host, "~/.drorch")
-        return Gate(self._socket(tools), self.haproxy.frontend or "", folder)
+    def _gate(self, tools: Tools, order: str, answer: str) -> Failure | None:
+        """Say something to drorch-hold.lua; None when it is as ordered."""
+        said = self._socket(tools).say(f"drorch {order}")
+        if isinstance(said, Failure):
+            return said
+        if said.strip() == f"{answer} {self.haproxy.backend}":
+            return None
+        lua = Path(__file__).with_name("drorch-hold.lua")
+        return Failure(
+            why=f"HAProxy on {self.haproxy.host} cannot let requests wait:"
+            f" {printable(said.strip()).splitlines()[0][:200] if said.strip() else 'no answer'}",
+            hint=f"copy {lua} there, and say in haproxy.cfg what its first lines say; or leave `hold: true` out",
+        )
+
+    def _holding(self, tools: Tools) -> Finding:
+        """Whether requests can wait, and none do."""
+        free = self._gate(tools, f"held {self.haproxy.backend}", "free")
+        if free is None:
+            return self._finding("it can let requests wait")
+        if self._gate(tools, f"held {self.haproxy.backend}", "held") is None:
+            wait = "let the other run end, or say `drorch release` on the socket"
+            return self._finding("requests wait there already", Standing.DOUBTFUL, wait)
+        return self._finding(free.why, Standing.BAD, free.hint)
 
     def _backend(self, tools: Tools, turn: Turn, order: str = "") -> "_Backend | Failure":
         """The backend as it is, after an order if there is one."""
@@ -216,8 +225,7 @@ class Haproxy(Way):
         if isinstance(rows, Failure):
             return rows
         servers = {line.name: line for name, line in rows if name == settings.backend}
-        total = servers.pop("BACKEND", None)
-        if total is None:
+        if servers.pop("BACKEND", None) is None:
             known = sorted({name for name, line in rows if line.name == "BACKEND"})
             return Failure(
                 why=f"HAProxy on {settings.host} has no backend {settings.backend}",
@@ -238,7 +246,6 @@ class Haproxy(Way):
                 for name, line in servers.items()
                 if name not in (old, new) and line.told_to_serve and not line.backup
             ),
-            in_flight=total.sessions + total.queued,
         )
 
     def _risen(self, tools: Tools, turn: Turn, found: "_Backend") -> Failure | None:
@@ -265,52 +272,11 @@ class Haproxy(Way):
         until = tools.clock.monotonic() + min(self.haproxy.drain.total_seconds(), tools.deadline.remaining() - 1)
         while True:
             found = self._backend(tools, turn)
-            if isinstance(found, Failure) or not found.in_flight or tools.clock.monotonic() >= until:
-                return found if isinstance(found, Failure) else found.in_flight
+            if isinstance(found, Failure):
+                return found
+            if not (left := found.old.sessions + found.old.queued) or tools.clock.monotonic() >= until:
+                return left
             tools.clock.sleep(PAUSE)
-
-    def _saved(self, tools: Tools) -> str:
-        """Keep HAProxy's state for its next start; why that was not possible."""
-        settings = self.haproxy
-        if settings.save is None:
-            return ""
-        said = self._socket(tools).say("show servers state")
-        if isinstance(said, Failure):
-            return said.why
-        if not said.startswith("1\n# be_id"):
-            return f"HAProxy on {settings.host} gives a state of another version than 1"
-        try:
-            tools.host(settings.host).put(settings.save, said.encode(), mode=0o644)
-        except HostError as error:
-            return error.message
-        return ""
-
-    def _lasting(self, tools: Tools, turn: Turn) -> Finding:
-        """What becomes of the switch when HAProxy is restarted."""
-        settings = self.haproxy
-        old = self._names(turn)[0]
-        away = f"a reload of HAProxy would lead customers back to {old} after a failover"
-        if settings.save is None:
-            return self._finding(
-                f"{away}: what is said to its socket is not kept",
-                Standing.DOUBTFUL,
-                "say `save:`, and load that file in haproxy.cfg; or move `disabled` there by hand after a failover",
-            )
-        lines = ("load-server-state-from-file global", f"server-state-file {settings.save}")
-        try:
-            text = tools.host(settings.host).get(settings.config, limit=4 << 20).decode("utf-8", "replace")
-        except HostError as error:
-            return self._finding(
-                f"whether a reload of HAProxy keeps a switch is not known: {error.message}",
-                Standing.DOUBTFUL,
-                f"see that haproxy.cfg has `{lines[0]}` and `{lines[1]}`",
-            )
-        said = {" ".join(line.split()) for line in text.splitlines()}
-        missing = [line for line in lines if line not in said]
-        if missing:
-            wanted = " and ".join(f"`{line}`" for line in missing)
-            return self._finding(f"{away}: {settings.config} lacks {wanted}", Standing.DOUBTFUL, f"add {wanted}")
-        return self._finding(f"a reload keeps what was switched, in {settings.save}")
 
     def _finding(self, what: str, standing: Standing = Standing.GOOD, remedy: str = "") -> Finding:
         return Finding(about=self.title, what=what, standing=standing, remedy=remedy)
@@ -324,7 +290,6 @@ class _Backend:
     new: Line
     others: tuple[str, ...]
     """Further servers that HAProxy was told to use; a mere ``backup``, such as one that says sorry, is none."""
-    in_flight: int
 
     @property
     def leads(self) -> Literal["old", "new", "both", "nowhere", "elsewhere"]:

@@ -2,16 +2,19 @@
 their names.
 """
 
+import csv
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
+from drorch import switches
 from support.processes import eventually
 from support.site import free_port
 
@@ -19,6 +22,7 @@ _CONFIG = """\
 global
   stats socket {folder}/admin.sock mode 600 level admin
   stats socket {folder}/looker.sock mode 600 level operator
+  {load}
   {more}
 defaults
   mode http
@@ -28,7 +32,7 @@ defaults
   {state}
 frontend www
   bind 127.0.0.1:{port}
-  maxconn 50
+  {hold}
   default_backend shop
 backend shop
   server primary unix@{folder}/primary.sock check inter 100ms
@@ -37,6 +41,7 @@ backend shop
   server sorry unix@{folder}/third.sock backup
 frontend primary
   bind unix@{folder}/primary.sock
+  http-request wait-for-body time 10s if {{ path /slow }}
   http-request return status 200 content-type text/plain string primary
 frontend standby
   bind unix@{folder}/standby.sock
@@ -45,6 +50,9 @@ frontend third
   bind unix@{folder}/third.sock
   http-request return status 200 content-type text/plain string third
 """
+
+
+LUA = Path(switches.__file__).with_name("drorch-hold.lua")
 
 
 @dataclass
@@ -56,6 +64,8 @@ class Edge:
     port: int = field(default_factory=free_port)
     keeping: bool = False
     """Whether it loads the state that was saved."""
+    taught: bool = True
+    """Whether it can let requests wait."""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -75,9 +85,13 @@ class Edge:
 
     def start(self) -> None:
         """Start it, and wait until it serves."""
-        keeping = ("server-state-file " + str(self.state), "load-server-state-from-file global") if self.keeping else ()
-        more, state = keeping or ("", "")
-        self.config.write_text(_CONFIG.format(folder=self.folder, port=self.port, more=more, state=state))
+        words = {
+            "more": f"server-state-file {self.state}" if self.keeping else "",
+            "state": "load-server-state-from-file global" if self.keeping else "",
+            "load": f"lua-load {LUA}" if self.taught else "",
+            "hold": "http-request lua.drorch_hold shop" if self.taught else "",
+        }
+        self.config.write_text(_CONFIG.format(folder=self.folder, port=self.port, **words))
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [self.program, "-db", "-f", str(self.config)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -103,6 +117,24 @@ class Edge:
         finally:
             connection.close()
         return body if answer.status == 200 else f"status {answer.status}"
+
+    @contextmanager
+    def slow_customer(self) -> Iterator[HTTPConnection]:
+        """A customer whose request the primary is answering, until its body, ``end``, is sent."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        before = self._requests()
+        try:
+            connection.putrequest("POST", "/slow")
+            connection.putheader("Content-Length", "3")
+            connection.endheaders()
+            assert eventually(lambda: self._requests() > before)
+            yield connection
+        finally:
+            connection.close()
+
+    def _requests(self) -> int:
+        rows = csv.DictReader(self.say("show stat -1 4 -1")[2:].strip().splitlines())
+        return next(int(row["stot"]) for row in rows if row["pxname"] == "shop" and row["svname"] == "primary")
 
     def say(self, words: str) -> str:
         """Say a line to its socket, as an operator would."""

@@ -9,8 +9,10 @@ from typing import cast
 from pydantic import TypeAdapter
 
 from drorch.core.clock import FakeClock, SystemClock
+from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, Failure
 from drorch.core.fence import Proof
+from drorch.core.finding import Finding
 from drorch.core.host import LocalHostSpec
 from drorch.core.model import Json
 from drorch.core.step import Earlier
@@ -54,7 +56,7 @@ class Rig:
     said: Json
     customers: Callable[[], str]
     """The host that customers are really led to, as they see it themselves; other words for none of the two."""
-    astray: Callable[[], None]
+    astray: Callable[[], object]
     """Somebody leads them elsewhere."""
     spoil: Callable[[Answer], None] | None = None
     """Makes whatever the way asks answer so; unless said that is the host ``edge``."""
@@ -85,6 +87,20 @@ class Rig:
         found = self.way.look(self.tools(), self.turn)
         assert isinstance(found, Traffic), found
         return found.leads
+
+    def attempt(self) -> Evidence | Failure:
+        """Lead them; an error is a failure, as in the engine."""
+        try:
+            return self.way.lead(self.tools(), self.turn)
+        except DrorchError as error:
+            return Failure.of(error)
+
+    def findings(self) -> list[Finding]:
+        """What the way finds; an error is a finding, as in the engine."""
+        try:
+            return list(self.way.findings(self.tools(), self.turn))
+        except DrorchError as error:
+            return [Finding.of(self.way.title, error)]
 
     def lead(self) -> Evidence:
         """Lead them; it must succeed."""

@@ -1,11 +1,20 @@
 """Every way, each with the real thing behind it."""
 
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from drorch.core.secret import SecretSpec
+from drorch.hosts import relay
+from drorch.hosts.fake import Answer, FakeHost, Fault, Reply
+from drorch.hosts.local import LocalHost
+from drorch.vault.secrets import SecretStore
 from support.haproxy import Edge
+from support.knot import SECRET, Knot
 from support.turns import Rig, failover
 
 MAKERS: dict[str, Callable[[pytest.FixtureRequest, Path], Rig]] = {}
@@ -14,7 +23,7 @@ MAKERS: dict[str, Callable[[pytest.FixtureRequest, Path], Rig]] = {}
 
 def _haproxy(request: pytest.FixtureRequest, root: Path) -> Rig:
     edge: Edge = request.getfixturevalue("edge")
-    said = {"host": "edge", "socket": edge.socket, "backend": "shop", "frontend": "www"}
+    said = {"host": "edge", "socket": edge.socket, "backend": "shop", "hold": True}
 
     def astray() -> None:
         edge.say("set server shop/primary state maint; set server shop/third state ready")
@@ -23,6 +32,71 @@ def _haproxy(request: pytest.FixtureRequest, root: Path) -> Rig:
 
 
 MAKERS["haproxy"] = _haproxy
+
+
+def _command(_: pytest.FixtureRequest, root: Path) -> Rig:
+    world = failover(root)
+    file = root / "edge" / "leads"
+    file.write_text("to primary\n")
+    said = {
+        "host": "edge",
+        "run": ["sh", "-c", 'test -n "$TOKEN" && echo "to $1" >leads', "sh", "{{ to }}"],
+        "check": ["cat", "leads"],
+        "leads": {"new": "^to standby$", "old": "^to primary$"},
+        "hold": ["touch", "held"],
+        "release": ["rm", "-f", "held"],
+        "env": {"TOKEN": {"secret": "canary"}},
+    }
+    return Rig(
+        world,
+        {"command": said},
+        lambda: file.read_text().removeprefix("to ").strip(),
+        lambda: file.write_text("to third\n"),
+    )
+
+
+MAKERS["command"] = _command
+
+
+ADDRESSES = {"primary": "198.51.100.10", "standby": "203.0.113.20"}
+HOSTS = {address: host for host, address in ADDRESSES.items()}
+
+
+def _dns(request: pytest.FixtureRequest, root: Path) -> Rig:
+    knot: Knot = request.getfixturevalue("knot")
+    world = failover(root, **ADDRESSES)
+    (root / "tsig").touch(mode=0o600)
+    (root / "tsig").write_text(f"{SECRET}\n")
+    world.secrets = SecretStore({"tsig": SecretSpec(file=str(root / "tsig"))}, world.at, {})
+    said = {
+        "server": "127.0.0.1",
+        "port": knot.port,
+        "zone": "shop.test",
+        "name": "www",
+        "key": {"name": "drorch", "secret": {"secret": "tsig"}},
+    }
+
+    def customers() -> str:
+        address = knot.says("www")
+        return HOSTS.get(address, address)
+
+    def spoil(answer: Answer) -> None:
+        said = answer.stdout if isinstance(answer, Reply) else b"y" * 70_000 if answer is Fault.FLOOD else b""
+
+        def service(visitor: socket.socket) -> None:
+            with suppress(OSError):
+                visitor.sendall(said)
+            relay.end(visitor)
+
+        at: dict[tuple[str, int], Callable[[socket.socket], None]] = {}
+        if answer is not Fault.GONE:
+            at["127.0.0.1", knot.port] = service
+        world.at = cast("LocalHost", FakeHost("controller", services=at, is_controller=True))
+
+    return Rig(world, {"dns": said}, customers, lambda: knot.put("www", "192.0.2.99"), spoil)
+
+
+MAKERS["dns"] = _dns
 
 
 @pytest.fixture(params=list(MAKERS))
