@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO
 
@@ -15,6 +15,8 @@ from lab.waiting import LabFailed
 
 _AT_ONCE = 2
 """Labs of tests that run at the same time."""
+_WAIT = 30.0
+"""Seconds that a test waits for its turn."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,27 @@ def claim() -> Claim:
 
 @contextmanager
 def turn() -> Iterator[None]:
-    """One of the few turns to have hosts running, for test processes side by side; waits for it."""
+    """One of the few turns to have hosts running, for test processes side by side; waits for it.
+
+    Whoever waits is served in order. After a while he goes on without a turn: a machine that is busy is better than a
+    test that never begins.
+    """
     paths.RUN.mkdir(mode=0o711, exist_ok=True)
-    while True:
-        for number in range(_AT_ONCE):
-            with (paths.RUN / f"turn-{number}").open("a") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                yield
-                return
-        time.sleep(0.02)
+    with ExitStack() as holding:
+        with (paths.RUN / "turn.queue").open("a") as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            limit = time.monotonic() + _WAIT
+            while time.monotonic() < limit and not any(_take(number, holding) for number in range(_AT_ONCE)):
+                time.sleep(0.02)
+        yield
+
+
+def _take(number: int, holding: ExitStack) -> bool:
+    lock = (paths.RUN / f"turn.{number}").open("a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return False
+    holding.enter_context(lock)
+    return True

@@ -38,7 +38,7 @@ frontend shop
 
 backend {BACKEND}
     option httpchk GET /health
-    default-server check inter 500ms fall 2 rise 1
+    default-server check inter 500ms fastinter 100ms downinter 100ms fall 2 rise 1
     server web1 web1:{PORT}
     server web2 web2:{PORT} disabled
 """

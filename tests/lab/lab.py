@@ -218,8 +218,8 @@ class Lab:
         """The ends of all journals, for a reader who wonders."""
         parts = []
         for host in self.hosts.values():
-            text = host.log()[-3000:] if host.running else "is off"
-            parts.append(f"--- {host.name}\n{text}")
+            text = host.log().splitlines()[-20:] if host.running else ["is off"]
+            parts.append("\n".join((f"--- {host.name}", *text)))
         return "\n".join(parts)
 
     # How it is made

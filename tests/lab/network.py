@@ -103,10 +103,10 @@ class Network:
 
     def lose(self, machine: str, percent: float) -> None:
         """Lose so many of a machine's packets, both ways, on top of other losses."""
-        per_mille = round(percent * 10)
+        some = f"numgen random mod 1000 < {round(percent * 10)} " if percent < 100 else ""
         self._nft(
-            f"add rule bridge cables loss iifname {machine} numgen random mod 1000 < {per_mille} drop\n"
-            f"add rule bridge cables loss oifname {machine} numgen random mod 1000 < {per_mille} drop"
+            f"add rule bridge cables loss iifname {machine} {some}drop\n"
+            f"add rule bridge cables loss oifname {machine} {some}drop"
         )
 
     def slow(self, machine: str, rate: str | None) -> None:
