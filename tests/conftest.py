@@ -4,6 +4,7 @@ pytest_plugins: list[str] = [
     "support.sshd",
     "support.properties",
     "support.postgres",
+    "support.replicas",
     "support.web",
     "support.restic",
     "support.vaults",

@@ -13,9 +13,6 @@ from drorch.core.step import Tools
 from drorch.sources._postgres_look import position, written
 from drorch.sources._postgres_server import Server, no_connection, time_left
 
-NOTE = "drorch.synchronous_standby_names"
-"""The setting that keeps what `synchronous_standby_names` was before nobody was there to wait for."""
-
 PROMOTE = r"""
 SET synchronous_commit = local;
 SELECT (SELECT system_identifier::text FROM pg_control_system()) = :'cluster' AS same,
@@ -62,7 +59,7 @@ SELECT json_build_object(
   'written', (:'written'::pg_lsn - '0/0')::bigint,
   'read_only', current_setting('default_transaction_read_only') = 'on',
   'names', current_setting('synchronous_standby_names'),
-  'note', current_setting('drorch.synchronous_standby_names', true),
+  'note', CASE WHEN :'lonely' THEN :'names' ELSE current_setting('drorch.synchronous_standby_names', true) END,
   'followers', (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')),
   'seconds', extract(epoch FROM clock_timestamp())::float - :began);
 \set ON_ERROR_STOP 0
@@ -71,7 +68,7 @@ WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot');
 SELECT json_build_object('slots', count(*)) FROM pg_replication_slots WHERE slot_name = :'slot';
 """
 """Nothing waits: not for a paused or delayed replay, which a promotion ends, nor for a synchronous standby that is
-gone. The transaction that is written leaves only its record in the log."""
+gone: the setting ``drorch.synchronous_standby_names`` keeps what that was. What is written leaves only its record."""
 
 EMPTY = r"""
 SET synchronous_commit = local;
