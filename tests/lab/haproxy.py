@@ -1,8 +1,11 @@
 """HAProxy on the edge: through it customers reach the shop."""
 
+import shutil
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
+from drorch import switches
 from lab.host import Host
 from lab.layer import enable, write
 from lab.web import PORT
@@ -13,8 +16,11 @@ SOCKET = "/run/haproxy/admin.sock"
 BACKEND = "shop"
 """Its servers are called like their hosts."""
 
+_HOLD = "/etc/haproxy/drorch-hold.lua"
+
 _SETTINGS = f"""\
 global
+    lua-load {_HOLD}
     user haproxy
     group haproxy
     stats socket {SOCKET} mode 660 level admin expose-fd listeners
@@ -34,6 +40,7 @@ defaults
 
 frontend shop
     bind :80
+    http-request lua.drorch_hold {BACKEND}
     default_backend {BACKEND}
 
 backend {BACKEND}
@@ -60,6 +67,7 @@ class HAProxy:
         """Its settings, on a host that is off."""
         root = self.host.disk.root
         write(root / "etc/haproxy/haproxy.cfg", _SETTINGS)
+        shutil.copy(Path(switches.__file__).with_name("drorch-hold.lua"), root / _HOLD.lstrip("/"))
         write(root / f"etc/systemd/system/{UNIT}.d/runtime.conf", _RUNTIME)
         enable(root, UNIT)
 

@@ -29,7 +29,7 @@ def ladder(lab: Lab, host: str) -> list[object]:
 
 def led(lab: Lab, old: str, new: str) -> list[Document]:
     """The steps that lead the shop from one host to the other."""
-    edge: Document = {"haproxy": {"host": "edge", "socket": SOCKET, "backend": "shop", "frontend": "shop"}}
+    edge: Document = {"haproxy": {"host": "edge", "socket": SOCKET, "backend": "shop", "hold": True}}
     return [
         {"kind": "caught_up", "source": "database", "host": new, "when": "planned"},
         {"kind": "hold", "via": edge},
