@@ -160,8 +160,18 @@ def impatient(plan: Plan, *, hurry: bool = False) -> Plan:
 
 
 def _applies(plan: Plan) -> Iterator[PlannedStep]:
-    """The steps that the plan performs in its mode."""
-    yield from (one for one in plan.steps() if one.step.when in (None, plan.mode) and one.part == "perform")
+    """The steps that the plan performs in its mode, and that can be judged now: of a standby that an earlier step makes
+    anew nothing can be told before.
+    """
+    anew: set[str] = set()
+    for one in plan.steps():
+        if one.step.when not in (None, plan.mode) or one.part != "perform":
+            continue
+        if one.step.kind == "rejoin":
+            anew.add(str(getattr(one.step, "source", "")))
+        elif one.step.kind in ("promote", "caught_up") and getattr(one.step, "source", None) in anew:
+            continue
+        yield one
 
 
 def _late(about: str, limit: float) -> Finding:
