@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ VERSION = BINARIES.parent.name
 SLOT = "web2"
 PASSWORDS = {"shop": "shop-password-7a31", "replicator": "replicator-password-c05e"}
 """Of the roles that come through the network."""
-_DAY = 86400
 _SCHEMA = f"""
 CREATE ROLE lab LOGIN SUPERUSER;
 ALTER ROLE lab SET log_min_messages = fatal;
@@ -66,12 +64,12 @@ def pair() -> Pair:
     """The pair, made when this machine has none of this kind yet."""
     digest = hashlib.sha256(Path(__file__).read_bytes() + str(BINARIES.stat().st_mtime).encode()).hexdigest()[:12]
     made = paths.RUN / f"database-{digest}"
-    with (paths.RUN / "database.lock.file").open("w") as lock:
+    with (paths.RUN / "template").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            for old in paths.RUN.glob("database-*"):
-                if time.time() - old.stat().st_mtime > _DAY:
-                    shutil.rmtree(old, ignore_errors=True)
+            others = sorted(paths.RUN.glob("database-*"), key=lambda path: path.stat().st_mtime)
+            for old in others[:-1]:  # another checkout may use the newest
+                shutil.rmtree(old, ignore_errors=True)
             beside = paths.RUN / f"database-{digest}.new"
             shutil.rmtree(beside, ignore_errors=True)
             _make(beside)
