@@ -17,6 +17,9 @@ _MARKS: dict[Standing, tuple[str, Style]] = {
 }
 
 
+_PATIENT = "it only goes on once the standby has everything"
+
+
 def preflight_lines(seen: Preflight, *, whole: bool = False) -> list[Line]:
     """The findings; those that are good too with ``whole``, else only how many there are."""
     lines = [_finding(one) for one in sorted(seen.findings, key=_worst_first) if whole or _wants_a_look(one)]
@@ -50,7 +53,7 @@ def losses_line(seen: Preflight) -> Iterator[Line]:
 def moving_lines(plan: Plan, seen: Preflight) -> list[Line]:
     """The whole screen before the confirmation."""
     lead = f"{plan.service_name} is led from {plan.service.primary} to {plan.target}"
-    found = [*losses_line(seen)] or [line("  ", Span("what would be lost is not known", "warn"))]
+    found = [*losses_line(seen)] or [_unknown_loss(seen)]
     wrong = preflight_lines(seen)
     return [
         line(Span(lead, "bold"), f", {plan.mode}, by {plan.runbook}; plan {plan.digest[:16]}"),
@@ -89,6 +92,12 @@ def _step(plan: Plan, planned: PlannedStep, number: str, before: str = "") -> It
         )
 
 
+def _unknown_loss(seen: Preflight) -> Line:
+    if seen.mode == "planned":
+        return line("  ", Span(f"nothing is lost: {_PATIENT}", "good"), hanging=4)
+    return line("  ", Span("what would be lost is not known", "warn"))
+
+
 def _worst_first(one: Looked) -> int:
     return -one.finding.standing.height
 
@@ -116,7 +125,7 @@ def _loss(source: str, known: Loss, seen: Preflight) -> Iterator[str | Span]:
     verb = "restoring" if known.mode == "backup" else "promoting"
     yield Span(f"{source}: {verb} now loses {known.words}", style)
     if seen.mode == "planned" and known.mode != "backup":
-        yield "; the planned way waits until the standby has everything, then nothing is lost"
+        yield f"; {_PATIENT}"
     if known.mode in ("synchronous", "asynchronous"):
         yield f"; replication is {known.mode}"
     if known.basis:
