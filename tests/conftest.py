@@ -18,5 +18,6 @@ pytest_plugins: list[str] = [
     "support.disks",
     "support.haproxy",
     "support.knot",
+    "support.networks",
     "lab.fixtures",
 ]

@@ -15,6 +15,7 @@ from drorch.hosts.local import LocalHost
 from drorch.vault.secrets import SecretStore
 from support.haproxy import Edge
 from support.knot import SECRET, Knot
+from support.networks import Network
 from support.turns import Rig, failover
 
 MAKERS: dict[str, Callable[[pytest.FixtureRequest, Path], Rig]] = {}
@@ -99,7 +100,30 @@ def _dns(request: pytest.FixtureRequest, root: Path) -> Rig:
 MAKERS["dns"] = _dns
 
 
-@pytest.fixture(params=list(MAKERS))
+def _floating_ip(request: pytest.FixtureRequest, root: Path) -> Rig:
+    network: Network = request.getfixturevalue("network")
+    world = failover(root)
+    world.hosts.update(network.hosts)
+    said = {"address": "10.77.0.200/24", "interface": "eth0", "announce": 1, "seen_from": "edge"}
+
+    def astray() -> None:
+        for host, verb in (("primary", "del"), ("stranger", "add")):
+            network.within(host, "ip", "addr", verb, "10.77.0.200/24", "dev", "eth0")
+        network.within("edge", "ip", "neigh", "flush", "dev", "eth0")
+
+    def spoil(answer: Answer) -> None:
+        world.hosts["standby"] = FakeHost("standby", answers={(): answer})
+
+    return Rig(world, {"floating_ip": said}, network.at, astray, spoil)
+
+
+MAKERS["floating_ip"] = _floating_ip
+
+
+ROOT = {"floating_ip"}
+
+
+@pytest.fixture(params=[pytest.param(word, marks=[pytest.mark.root] if word in ROOT else []) for word in MAKERS])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
     """Each way in turn; it leads to the primary."""
     return MAKERS[request.param](request, tmp_path)
