@@ -247,12 +247,14 @@ def _agreed(course: _Course, planned: PlannedStep) -> bool:
     answer = course.ask(RunState.WAITING_APPROVAL, topic, question.timeout, detail, question.text)
     if answer is None:
         course.fail(RunState.TIMED_OUT, f"{planned.id}: nobody answered in time, which is a no", step=planned.id)
+        _give_up(course)
         return False
     if answer.verb == question.verbs[0]:
         course.evidence[planned.id] = Evidence(facts={"confirmed_by": answer.by, "note": answer.note})
         return True
     reason = f": {answer.note}" if answer.note else ""
     course.fail(RunState.CANCELLED, f"{planned.id} was refused by {answer.by}{reason}", step=planned.id)
+    _give_up(course)
     return False
 
 
@@ -288,6 +290,7 @@ def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, inst
     """
     if last.aborted_by is not None:
         course.fail(RunState.CANCELLED, f"aborted by {last.aborted_by}", step=planned.id)
+        _give_up(course)
         return False
     failure = last.failure or Failure(why="no outcome was recorded")
     wanted = course.plan.answer_to_failure(planned.step)
@@ -339,19 +342,40 @@ def _answered(course: _Course, planned: PlannedStep, last: Attempt, failure: Fai
         course.exceptions.append(f"{planned.id} was skipped by {answer.by} after: {failure.why}")
         return False
     course.fail(RunState.CANCELLED, f"aborted by {answer.by} after {planned.id}: {failure.why}", step=planned.id)
+    _give_up(course)
     return False
 
 
-def _undo(course: _Course) -> None:
-    """Take back what succeeded and can be taken back, newest first, as far as the point of no return; a failure to undo
-    is told and does not stop it.
+def _give_up(course: _Course) -> None:
+    """A failover or failback that a person ends leaves all as it was, unless there is no way back any more: then
+    nothing is touched, since what was done since would lead customers to a host that is fenced.
     """
-    succeeded = [attempt.step for attempt in course.attempts if attempt.evidence is not None]
-    for step_id in reversed(list(dict.fromkeys(succeeded))):
-        planned = course.plan.step(step_id)
+    if course.plan.kind not in ("failover", "failback"):
+        return
+    begun = [attempt.step for attempt in course.attempts if course.plan.step(attempt.step).step.irreversible]
+    if begun:
+        course.exceptions.append(f"{begun[0]} cannot be undone and may have been done, so all stays as it is")
+    else:
+        _undo(course)
+
+
+def _undo(course: _Course) -> None:
+    """Take back what was done and can be taken back, newest first, as far as the point of no return; a failure to undo
+    is told and does not stop it.
+
+    A point of no return that failed may have been passed all the same. A step that failed and says that it acted is
+    taken back by what it says.
+    """
+    latest = {attempt.step: attempt for attempt in course.attempts}
+    for step_id in reversed(list(latest)):
+        planned, last = course.plan.step(step_id), latest[step_id]
         if planned.step.irreversible:
             course.exceptions.append(f"{step_id} cannot be undone, so what was before it stays as it is")
             break
+        if last.evidence is None and last.failure is not None and last.failure.facts.get("acted"):
+            course.evidence[step_id] = Evidence(facts=last.failure.facts)
+        elif last.evidence is None:
+            continue
         if not planned.step.can_undo:
             continue
         course.counts[step_id] += 1

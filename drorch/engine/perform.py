@@ -186,7 +186,7 @@ class Performer:
         """
         with self._counted():
             started = self.box.clock.now()
-            if self._aborted_by and planned.id not in self._afterwards:
+            if self._aborted_by and not undo and planned.id not in self._afterwards:
                 return self._record(planned, number, started.isoformat(), aborted_by=self._aborted_by)
             with suppress(Exception):  # who looks on, through a pipe that broke say, changes nothing
                 self.watcher.step_started(planned, number)

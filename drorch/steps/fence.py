@@ -117,10 +117,12 @@ class Fence(Step):
 
     def undo(self, tools: Tools, evidence: Evidence) -> Outcome:
         """Take the fence away, and what rungs did that proved nothing."""
-        proof = Proof.model_validate(evidence.facts["proof"])
-        lifting = [] if proof.attested else [(_RUNG.validate_python(evidence.facts["rung"]), proof)]
+        proven = evidence.facts.get("rung")  # an attempt that proved nothing has none, and may have acted
+        lifting = []
+        if proven is not None and not (proof := Proof.model_validate(evidence.facts["proof"])).attested:
+            lifting.append((_RUNG.validate_python(proven), proof))
         for one in reversed(evidence.facts.get("tried", [])):
-            if one.get("said", evidence.facts["rung"]) != evidence.facts["rung"]:
+            if one.get("said", proven) != proven:
                 rung = _RUNG.validate_python(one["said"])
                 lifting.append((rung, Proof(host=self.host, rung=rung.word, words="it was tried", facts=one["facts"])))
         failures = [failure for rung, what in lifting if (failure := _lifted(tools, rung, what)) is not None]
@@ -193,7 +195,7 @@ class Fence(Step):
             attested=True,
         )
         return Evidence(
-            facts={**fence_facts(proof, rung), "tried": list(word.facts.get("tried", []))},
+            facts={**fence_facts(proof, rung), "tried": _Tried(tools, self.host).entries},
             exceptions=(f"{self.host} is fenced only by the word of {name}",),
         )
 
@@ -213,6 +215,7 @@ class Fence(Step):
             facts={
                 "host": self.host,
                 "attest": asked is not None,
+                "acted": any("said" in one for one in tried),
                 "tried": tried,
                 **({"question": asked.text} if asked is not None else {}),
             },

@@ -28,6 +28,7 @@ class Scripted(Step):
     kind: Literal["scripted"] = "scripted"
     asks: bool = False
     undoable: bool = False
+    final: bool = False
 
     def describe(self, scene: Scene) -> str:
         """Nothing in particular."""
@@ -45,6 +46,11 @@ class Scripted(Step):
     def can_undo(self) -> bool:
         """As told."""
         return self.undoable
+
+    @property
+    def irreversible(self) -> bool:
+        """The same."""
+        return self.final
 
 
 @dataclass
@@ -241,6 +247,36 @@ def test_a_failover_pauses_where_a_backup_gives_up(kind: RunKind) -> None:
     world = World({"a": [BAD]}, {"a#1": Answer(verb="abort", by="ann")})
     interpret(plan(step("a"), kind=kind), world, world)
     assert world.states == [RunState.PAUSED_FAILED]
+
+
+ABORT = Answer(verb="abort", by="ann")
+ACTED = BAD.model_copy(update={"facts": {"acted": True}})
+
+
+@pytest.mark.parametrize(("outcome", "happened"), [(BAD, []), (ACTED, ["undo b#2"])])
+def test_a_failover_that_is_given_up_leaves_all_as_it_was(outcome: Failure, happened: list[str]) -> None:
+    """What succeeded is taken back, and what failed, if it says that it acted."""
+    world = World({"b": [outcome, GOOD]}, {"b#1": ABORT})
+    ending = interpret(plan(step("a", undoable=True), step("b", undoable=True), kind="failover"), world, world)
+    assert done(world) == ["a#1", "b#1", *happened, "undo a#2"]
+    assert (ending.state, ending.exceptions) == (RunState.CANCELLED, ())
+
+
+@pytest.mark.parametrize("failing", ["b", "c"])
+def test_behind_the_point_of_no_return_a_failover_that_is_given_up_stays_as_it_is(failing: str) -> None:
+    """A promotion that failed may have happened all the same: the fence stays, and customers stay where they are."""
+    world = World({failing: [BAD]}, {f"{failing}#1": ABORT})
+    steps = (step("a", undoable=True), step("b", final=True), step("c", undoable=True))
+    ending = interpret(plan(*steps, kind="failover"), world, world)
+    assert not any(what.startswith("undo") for what in world.happened)
+    assert ending.exceptions == ("b cannot be undone and may have been done, so all stays as it is",)
+
+
+def test_undo_does_not_pass_a_point_of_no_return_that_failed() -> None:
+    """Whether it happened is not known."""
+    world = World({"b": [BAD]})
+    interpret(plan(step("a", undoable=True), step("b", "undo", final=True), kind="failover"), world, world)
+    assert done(world) == ["a#1", "b#1"]
 
 
 @pytest.mark.parametrize(
