@@ -1,8 +1,10 @@
 """Whether a host that is to be fenced can be asked, and is the one that is meant."""
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
-from drorch.core.errors import DrorchError, Interrupted, Unreachable
+from drorch.core.errors import DrorchError, Unreachable
 from drorch.core.evidence import Failure
 from drorch.core.finding import Finding, Standing
 from drorch.core.host import Command, Identity
@@ -10,21 +12,26 @@ from drorch.core.model import Json
 from drorch.core.step import Tools
 
 WORDS = "does not answer; unreachable is not fenced"
+T = TypeVar("T")
 PATIENCE = 10.0
 """Seconds for a host's first word."""
+MOMENT = 3.0
+"""The same of one that was fenced already, so that its silence matters little."""
 BLINK = 0.3
 """Seconds for a host that is said to be off to show that it is not: the connection to it usually stands already."""
 
 
-def silent(host: str, error: DrorchError) -> Failure:
+def silent(host: str, error: DrorchError | None = None) -> Failure:
     """The failure of a rung that needs the host and cannot have it."""
-    if isinstance(error, Unreachable):
-        return Failure(why=f"{host} {WORDS}: {error.message}", hint=error.hint, facts={"silent": True})
+    if error is None or isinstance(error, Unreachable):
+        said = f": {error.message}" if error else f" within {PATIENCE:.0f} s"
+        hint = error.hint if error else ""
+        return Failure(why=f"{host} {WORDS}{said}", hint=hint, facts={"silent": True}, timed_out=error is None)
     return Failure.of(error)
 
 
 def boot_id(tools: Tools, host: str) -> str | Failure:
-    """Since which boot a host runs: the first question to it, which waits for no silent host for long.
+    """Since which boot a host runs.
 
     Raises:
         Unreachable: no connection could be made.
@@ -54,25 +61,34 @@ def another(host: str, identity: Identity, facts: dict[str, Json]) -> Failure | 
     )
 
 
+def within(seconds: float, ask: Callable[[], T]) -> T | None:
+    """The answer to a question, its errors included; None when there is none in time: nobody waits for a silent host as
+    long as a connection to it would.
+    """
+    said: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            said.append(ask())
+        except BaseException as error:  # noqa: BLE001 - raised again where it was asked
+            errors.append(error)
+
+    asking = threading.Thread(target=run, name="drorch-fence", daemon=True)
+    asking.start()
+    asking.join(seconds)
+    if errors:
+        raise errors[0]
+    return said[0] if said else None
+
+
 def answers(tools: Tools, host: str) -> bool:
     """Whether a host answers within the blink of an eye: silence says nothing, an answer says that it is not off."""
-    heard: list[bool] = []
-    stopped: list[Interrupted] = []
-
-    def ask() -> None:
-        try:
-            heard.append(tools.host(host).run(Command(("true",), timeout=BLINK)).ok)
-        except Interrupted as error:
-            stopped.append(error)
-        except DrorchError:
-            heard.append(False)
-
-    asking = threading.Thread(target=ask, name=f"drorch-answers-{host}", daemon=True)
-    asking.start()
-    asking.join(BLINK)
-    if stopped:
-        raise stopped[0]
-    return any(heard)
+    try:
+        done = within(BLINK, lambda: tools.host(host).run(Command(("true",), timeout=BLINK)))
+    except DrorchError:
+        return False
+    return done is not None and done.ok
 
 
 def finding(about: str, failure: Failure) -> Finding:

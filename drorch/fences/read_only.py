@@ -12,7 +12,7 @@ from drorch.core.model import SourceName
 from drorch.core.replication import Replication
 from drorch.core.scene import Scene
 from drorch.core.step import Planned, Tools
-from drorch.fences._reach import another, boot_id, finding, silent, who
+from drorch.fences._reach import MOMENT, PATIENCE, another, boot_id, finding, silent, who, within
 
 
 class ReadOnly(Rung):
@@ -57,9 +57,9 @@ class ReadOnly(Rung):
     def fence(self, tools: Tools, host: str) -> Proof | Failure:
         """Freeze, then have the server refuse a write."""
         try:
-            boot = boot_id(tools, host)
-            if isinstance(boot, Failure):
-                return boot
+            boot = within(PATIENCE, lambda: boot_id(tools, host))
+            if boot is None or isinstance(boot, Failure):
+                return boot or silent(host)
             identity = tools.host(host).identity()
             server = self._server(tools)
             failure = server.freeze(tools, tools.host(host))
@@ -75,9 +75,9 @@ class ReadOnly(Rung):
         """
         host = tools.host(proof.host)
         try:
-            boot = boot_id(tools, proof.host)
-            if isinstance(boot, Failure):
-                return None if boot.timed_out or boot.unknown else boot
+            boot = within(MOMENT, lambda: boot_id(tools, proof.host))
+            if boot is None or isinstance(boot, Failure):
+                return None if boot is None or boot.timed_out or boot.unknown else boot
             failure = another(proof.host, host.identity(), proof.facts)
             frozen = failure or self._server(tools).frozen(tools, host)
         except Unreachable:
@@ -99,7 +99,7 @@ class ReadOnly(Rung):
         """The server answers as one that accepts writes."""
         about = f"fence {host}"
         try:
-            boot = boot_id(tools, host)
+            boot = within(PATIENCE, lambda: boot_id(tools, host)) or silent(host)
             state = boot if isinstance(boot, Failure) else self._server(tools).look(tools, tools.host(host))
         except Unreachable as error:
             state = silent(host, error)

@@ -15,7 +15,7 @@ from drorch.core.host import Identity
 from drorch.core.model import Duration, Frozen, Json, format_duration, parse_duration
 from drorch.core.scene import Scene
 from drorch.core.step import Planned, Tools
-from drorch.fences._reach import another, finding, silent, who
+from drorch.fences._reach import MOMENT, PATIENCE, another, finding, silent, who, within
 from drorch.hosts.systemd import Slip, Systemd
 from drorch.hosts.units import Look, UnitNames, full, listed
 
@@ -91,9 +91,9 @@ class Stop(Rung):
         deadline = Deadline.after(min(self.stop.timeout, timedelta(seconds=tools.deadline.remaining())), tools.clock)
         systemd = self._systemd(tools, host)
         try:
-            seen = systemd.look(self.stop.units, with_parts=True)
-            if isinstance(seen, Failure):
-                return seen
+            seen = within(PATIENCE, lambda: systemd.look(self.stop.units, with_parts=True))
+            if seen is None or isinstance(seen, Failure):
+                return seen or silent(host)
             identity = tools.host(host).identity()
             unknown = [unit.id for unit in seen.units if not unit.known]
             if unknown:
@@ -119,9 +119,9 @@ class Stop(Rung):
         """
         names = tuple(proof.facts["units"])
         try:
-            seen = self._systemd(tools, proof.host).look(names)
-            if isinstance(seen, Failure):
-                return None if seen.timed_out or seen.unknown else seen
+            seen = within(MOMENT, lambda: self._systemd(tools, proof.host).look(names))
+            if seen is None or isinstance(seen, Failure):
+                return None if seen is None or seen.timed_out or seen.unknown else seen
             failure = another(proof.host, tools.host(proof.host).identity(), proof.facts)
         except Unreachable:
             return None
@@ -135,10 +135,12 @@ class Stop(Rung):
         facts = proof.facts or Slip(tools.host(proof.host), tools.scene.work[proof.host]).read() or {}
         if facts.get("run", tools.run.id) != tools.run.id or not facts.get("units"):
             return None  # nothing was ever begun
-        seen = systemd.look(tuple(facts["units"]))
+        # A mask that was only laid for the next boot shows once systemd has read it.
+        failure = another(proof.host, tools.host(proof.host).identity(), facts) or systemd.reload()
+        seen = failure or systemd.look(tuple(facts["units"]))
         if isinstance(seen, Failure):
             return seen
-        failure = another(proof.host, tools.host(proof.host).identity(), facts) or systemd.free(seen.units)
+        failure = systemd.unmask(seen.units)
         return failure or self._started(systemd, [name for name in facts["units"] if name in facts.get("ran", ())])
 
     def findings(self, tools: Tools, host: str) -> Iterable[Finding]:
@@ -146,7 +148,10 @@ class Stop(Rung):
         about = f"fence {host}"
         systemd = self._systemd(tools, host)
         try:
-            seen = systemd.look(self.stop.units, with_parts=True)
+            seen = within(PATIENCE, lambda: systemd.look(self.stop.units, with_parts=True))
+            if seen is None:
+                yield finding(about, silent(host))
+                return
             identity = tools.host(host).identity()
         except Unreachable as error:
             yield finding(about, silent(host, error))
@@ -179,7 +184,7 @@ class Stop(Rung):
         """All units with their parts, and which ran before this run first acted: a cut attempt noted it on the host."""
         slip = Slip(tools.host(host), tools.scene.work[host])
         ids = [unit.id for unit in seen.units]
-        noted = slip.read() if tools.repeated or any(unit.held for unit in seen.units) else None
+        noted = slip.read() if tools.repeated or not all(unit.runs for unit in seen.units) else None
         if isinstance(noted, dict) and noted.get("run") == tools.run.id and set(ids) <= set(noted.get("units", ())):
             again = self._systemd(tools, host).look(noted["units"])
             return again if isinstance(again, Failure) else (again, list(noted["ran"]))
@@ -190,7 +195,7 @@ class Stop(Rung):
     def _bring_about(self, systemd: Systemd, seen: Look, deadline: Deadline) -> Failure | None:
         host = systemd.host.name
         if all(unit.stopped for unit in seen.units):
-            return systemd.hold([unit for unit in seen.units if not unit.held])
+            return systemd.mask([unit for unit in seen.units if not unit.masked])
         failure = None
         for unit in seen.units:
             if unit.stopped:
@@ -204,13 +209,13 @@ class Stop(Rung):
             return after
         alive = [unit for unit in after.units if not unit.stopped]
         if not alive:
-            return systemd.hold([unit for unit in after.units if not unit.held])
+            return systemd.mask([unit for unit in after.units if not unit.masked])
         # It must not come back by a reboot, whatever the next rung does; what runs keeps knowing how to stop itself.
-        unmasked = systemd.hold([unit for unit in after.units if not unit.held], load=False)
+        unmasked = systemd.mask([unit for unit in after.units if not unit.masked], load=False)
         pids = [str(pid) for unit in alive for pid in unit.processes]
         hints = [f"kill {' '.join(pids)} on {host}, then retry" if pids else f"look at it on {host}"]
         if unmasked is None:
-            hints.append(f"it may not start again, unless you say: {systemd.freeing(after.units)}")
+            hints.append(f"it may not start again, unless you say: {systemd.unmasking(after.units)}")
         return Failure(
             why=f"{listed(unit.id for unit in alive)} on {host} is {alive[0].words}"
             + (f"; {failure.why}" if failure else ""),
@@ -261,7 +266,7 @@ def _amiss(host: str, seen: Look) -> Failure | None:
     for unit in seen.units:
         if not unit.stopped:
             return Failure(why=f"{listed((unit.id,))} runs on {host}: {unit.words}", hint="fence it again, then retry")
-        if not unit.held:
+        if not unit.masked:
             return Failure(
                 why=f"{listed((unit.id,))} on {host} may start again: it is not masked", hint="fence it again"
             )

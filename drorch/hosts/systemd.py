@@ -1,7 +1,8 @@
 """systemd on a host: how its units stand, and the few commands that change them.
 
-A unit that *may not start* is masked. Where its own file lies in ``/etc/systemd/system``, which is where a mask would
-have to lie, an assertion that never holds does the same; it survives a reboot, and says in words who wrote it.
+A unit that may not start is masked. Where its own file lies in ``/etc/systemd/system``, which is where ``systemctl
+mask`` would put the mask, the mask lies in ``/etc/systemd/system.control``, which goes before everything; ``systemctl
+unmask`` does not look there, so whoever is told of a fence is told what to type.
 """
 
 import json
@@ -12,7 +13,7 @@ from drorch.core.errors import DrorchError
 from drorch.core.evidence import Failure
 from drorch.core.host import Command, Completed, Host, printable
 from drorch.core.model import Json
-from drorch.hosts.units import DROP_IN, OWN_FILES, PROPERTIES, Look, Unit, full, listed, read, short
+from drorch.hosts.units import PROPERTIES, Look, Unit, full, listed, read
 
 PATIENCE = 15.0
 """Seconds for a question, and for a change on disk."""
@@ -42,19 +43,11 @@ done
 left running is there, whatever systemd says of the unit. A group that vanishes while it is read is read again.
 """
 
-_FORBID = r"""
-mkdir -p -m 755 -- "$1" && printf '%s' "$3" > "$1/.drorch" && chmod 644 "$1/.drorch" && mv -f -- "$1/.drorch" "$1/$2"
-"""
-_ALLOW = 'rm -f -- "$1/$2" && { rmdir -- "$1" 2>/dev/null || :; }'
+_MASK = 'mkdir -p -m 755 -- "$(dirname -- "$1")" && for mask in "$@"; do ln -sfn /dev/null "$mask" || exit; done'
+_UNMASK = 'for mask in "$@"; do [ ! -L "$mask" ] || rm -- "$mask" || exit; done'
 _HOME = 'case $1 in "~"|"~/"*) folder=$HOME${1#"~"} ;; *) folder=$1 ;; esac; '
 _WRITE = _HOME + 'umask 077; mkdir -p -- "$folder" && cat > "$folder/.$2" && mv -f -- "$folder/.$2" "$folder/$2"'
 _READ = _HOME + '[ ! -e "$folder/$2" ] || cat -- "$folder/$2"'
-_ASSERTION = """\
-# Written by drorch: {unit} is fenced and must not start here. To let it start again all the same:
-#   rm {path} && systemctl daemon-reload
-[Unit]
-AssertPathExists=/nonexistent/fenced-by-drorch
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,51 +93,55 @@ class Systemd:
             return None
         return Failure(why=f"{user} on {self.host.name} is not root", hint=self._rights_hint())
 
-    def hold(self, units: Sequence[Unit], *, load: bool = True) -> Failure | None:
+    def mask(self, units: Sequence[Unit], *, load: bool = True) -> Failure | None:
         """Let nothing start these any more, also after a reboot. Without ``load`` only the disk is changed: a unit that
         still runs must keep what it knows of how to stop itself.
         """
-        own = [unit for unit in units if unit.fragment == f"{OWN_FILES}/{unit.id}" and not unit.masked]
-        masks = [unit.id for unit in units if unit not in own and not unit.masked]
-        for unit in own:
-            folder = f"{OWN_FILES}/{unit.id}.d"
-            text = _ASSERTION.format(unit=unit.id, path=f"{folder}/{DROP_IN}")
-            done = self._script(_FORBID, folder, DROP_IN, text)
-            if not done.ok:
-                what = f"keeping {short(unit.id)} on {self.host.name} from starting"
-                return done.failure(what, hint=self._rights_hint(sh=True))
-        if masks:
-            words = ("mask", *(() if load else ("--no-reload",)), "--", *masks)
+        names = [unit.id for unit in units if not unit.own]
+        masks = [unit.control for unit in units if unit.own]
+        if names:
+            words = ("mask", *(() if load else ("--no-reload",)), "--", *names)
             done = self.host.run(Command(self.argv(*words), timeout=PATIENCE))
+            if not done.ok and "already exists" not in done.errors:
+                return done.failure(f"masking {listed(names)} on {self.host.name}", hint=self._rights_hint())
+            masks += [] if done.ok else [unit.control for unit in units if not unit.own]
+        if masks:
+            done = self._script(_MASK, *masks)
             if not done.ok:
-                return done.failure(f"masking {listed(masks)} on {self.host.name}", hint=self._rights_hint())
-        return self._reload() if own and load and not masks else None  # masking has it read everything anew
-
-    def free(self, units: Sequence[Unit]) -> Failure | None:
-        """Let these start again, whoever masked them."""
-        own = [unit for unit in units if f"{OWN_FILES}/{unit.id}.d/{DROP_IN}" in unit.drop_ins]
-        for unit in own:
-            done = self._script(_ALLOW, f"{OWN_FILES}/{unit.id}.d", DROP_IN)
-            if not done.ok:
-                what = f"letting {short(unit.id)} on {self.host.name} start"
+                what = f"masking {listed(unit.id for unit in units)} on {self.host.name}"
                 return done.failure(what, hint=self._rights_hint(sh=True))
-        unmasked = False
+        return self.reload() if masks and load else None  # systemctl mask does that itself
+
+    def unmask(self, units: Sequence[Unit]) -> Failure | None:
+        """Let these start again, whoever masked them."""
+        masks = [unit.control for unit in units if unit.fragment == unit.control]
+        if masks:
+            done = self._script(_UNMASK, *masks)
+            if not done.ok:
+                what = f"unmasking {listed(unit.id for unit in units)} on {self.host.name}"
+                return done.failure(what, hint=self._rights_hint(sh=True))
         for where, state in ((("--runtime",), "masked-runtime"), ((), "masked")):
-            names = [unit.id for unit in units if unit.file == state]
+            names = [unit.id for unit in units if unit.file == state and unit.fragment != unit.control]
             if names:
                 done = self.host.run(Command(self.argv("unmask", *where, "--", *names), timeout=PATIENCE))
                 if not done.ok:
                     return done.failure(f"unmasking {listed(names)} on {self.host.name}", hint=self._rights_hint())
-                unmasked = True
-        return None if unmasked or not (own or any(unit.stale for unit in units)) else self._reload()
+        return self.reload() if masks else None
 
-    def freeing(self, units: Sequence[Unit]) -> str:
+    def unmasking(self, units: Sequence[Unit]) -> str:
         """What a person types to let these start again."""
-        own = [f"{OWN_FILES}/{unit.id}.d/{DROP_IN}" for unit in units if unit.fragment == f"{OWN_FILES}/{unit.id}"]
-        masks = [unit.id for unit in units if unit.fragment != f"{OWN_FILES}/{unit.id}" or unit.masked]
-        words = [f"systemctl unmask {' '.join(masks)}"] if masks else []
-        words += [f"rm {' '.join(own)}; systemctl daemon-reload"] if own else []
+        masks = [unit.control for unit in units if unit.own or unit.fragment == unit.control]
+        names = [unit.id for unit in units if unit.control not in masks]
+        words = [f"systemctl unmask {' '.join(names)}"] if names else []
+        words += [f"rm {' '.join(masks)}; systemctl daemon-reload"] if masks else []
         return "; ".join(words)
+
+    def reload(self) -> Failure | None:
+        """Have systemd read what is on disk."""
+        done = self.host.run(Command(self.argv("daemon-reload"), timeout=PATIENCE * 2))
+        return (
+            None if done.ok else done.failure(f"systemctl daemon-reload on {self.host.name}", hint=self._rights_hint())
+        )
 
     def journal(self, names: Sequence[str]) -> str:
         """The last that units said, for a failure; empty when that cannot be had."""
@@ -165,10 +162,6 @@ class Systemd:
             return read(done.text, len(asked))
         except ValueError as error:
             return Failure(why=f"{what}: {error}", hint="is this systemd newer than drorch knows?")
-
-    def _reload(self) -> Failure | None:
-        done = self.host.run(Command(self.argv("daemon-reload"), timeout=PATIENCE * 2))
-        return None if done.ok else done.failure(f"systemctl daemon-reload on {self.host.name}")
 
     def _script(self, script: str, *words: str) -> Completed:
         argv = self._rights("/bin/sh", "-c", script, "drorch", *words)

@@ -10,11 +10,11 @@ from drorch.core.model import Frozen, Json
 SUFFIXES = (".service", ".socket", ".timer", ".path", ".target", ".mount", ".automount", ".swap", ".slice", ".scope")
 OWN_FILES = "/etc/systemd/system"
 """Where an administrator's own unit files lie, and masks."""
-DROP_IN = "zz-drorch-fence.conf"
-"""What keeps a unit from starting whose own file lies where its mask would have to lie; last by its name."""
+CONTROL = "/etc/systemd/system.control"
+"""What lies here goes before everything else (systemd.unit(5)): masks of units whose own file lies in `OWN_FILES`."""
 PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "MainPID", "Result", "FragmentPath"),
-    *("DropInPaths", "NeedDaemonReload", "Job", "ConsistsOf"),
+    *("NeedDaemonReload", "Job", "ConsistsOf"),
 )
 
 
@@ -57,7 +57,6 @@ class Unit(Frozen):
     result: str
     fragment: str
     """The file that defines it."""
-    drop_ins: tuple[str, ...]
     stale: bool
     """Whether systemd has yet to read what changed on disk."""
     job: bool
@@ -85,13 +84,18 @@ class Unit(Frozen):
 
     @property
     def masked(self) -> bool:
-        """Whether it is masked, also after a reboot, and systemd knows."""
+        """Whether nothing can start it, also after a reboot, and systemd knows."""
         return self.load == "masked" and self.file == "masked" and not self.stale
 
     @property
-    def held(self) -> bool:
-        """Whether nothing can start it, also after a reboot."""
-        return self.masked or (not self.stale and f"{OWN_FILES}/{self.id}.d/{DROP_IN}" in self.drop_ins)
+    def own(self) -> bool:
+        """Whether its file lies where its mask would have to lie, so that systemctl refuses to mask it."""
+        return self.load != "masked" and self.fragment == f"{OWN_FILES}/{self.id}"
+
+    @property
+    def control(self) -> str:
+        """Where the mask of such a one lies instead."""
+        return f"{CONTROL}/{self.id}"
 
     @property
     def words(self) -> str:
@@ -110,7 +114,6 @@ class Unit(Frozen):
             "active": self.active,
             "sub": self.sub,
             "file": self.file,
-            "held": self.held,
             "processes": list(self.processes),
         }
 
@@ -160,7 +163,6 @@ def _unit(block: str, processes: dict[str, set[int]]) -> Unit:
         main_pid=int(said.get("MainPID") or 0),
         result=said.get("Result", ""),
         fragment=said.get("FragmentPath", ""),
-        drop_ins=tuple(said.get("DropInPaths", "").split()),
         stale=said["NeedDaemonReload"] != "no",
         job=said.get("Job", "") not in ("", "0"),
         parts=tuple(said.get("ConsistsOf", "").split()),

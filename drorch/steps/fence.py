@@ -22,7 +22,7 @@ from drorch.steps._safe import fence_facts
 
 SLACK = timedelta(minutes=1)
 """Beside what the rungs may take."""
-_AGAIN = 2.0  # seconds until a host that boots is asked again
+_AGAIN = 1.0  # seconds until a host that boots is asked again
 _SPARE = 0.5  # seconds of a look's time that are kept for telling what was seen
 
 _RUNG: TypeAdapter[Rung] = TypeAdapter(AnyRung)

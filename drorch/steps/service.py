@@ -141,8 +141,8 @@ class Service(Step):
         wrong = [unit for unit in after.units if not (unit.stopped if self.start else unit.runs)]
         if wrong:
             return Failure(why=f"{listed((wrong[0].id,))} on {self.host} is {wrong[0].words}", hint="see to it by hand")
-        masked = [unit for unit in after.units if unit.id in evidence.facts["unmasked"] and not unit.held]
-        failure = systemd.hold(masked) if masked else None
+        masked = [unit for unit in after.units if unit.id in evidence.facts["unmasked"] and not unit.masked]
+        failure = systemd.mask(masked) if masked else None
         return failure or Evidence(facts={"host": self.host, "undone": changed})
 
     def preflight(self, tools: Tools) -> Iterable[Finding]:
@@ -162,7 +162,7 @@ class Service(Step):
         if lacking is not None:
             yield _finding(about, lacking)
             return
-        states = "; ".join(f"{listed((unit.id,))} is {unit.words}{', masked' * unit.held}" for unit in seen.units)
+        states = "; ".join(f"{listed((unit.id,))} is {unit.words}{', masked' * unit.masked}" for unit in seen.units)
         yield Finding(about=about, what=f"can be {'started' if self.start else 'stopped'}: {states}")
 
     def rehearse(self, tools: Tools, earlier: Earlier) -> Outcome:
@@ -204,11 +204,11 @@ class Service(Step):
         return {
             "states": {unit.id: f"{unit.active} ({unit.sub})" for unit in seen.units},
             "changes": change,
-            "masked": [unit.id for unit in seen.units if unit.held] if self.start else [],
+            "masked": [unit.id for unit in seen.units if unit.masked] if self.start else [],
         }
 
     def _started(self, tools: Tools, systemd: Systemd, seen: Look) -> Look | Failure:
-        held = [unit for unit in seen.units if unit.held or unit.load == "masked"]
+        held = [unit for unit in seen.units if unit.load == "masked"]
         if held:
             failure = self._freed(tools, systemd, held)
             if failure is not None:
@@ -259,9 +259,9 @@ class Service(Step):
         slip = Slip(systemd.host, tools.scene.work[self.host]).read()
         fenced = set(slip.get("units", ())) if isinstance(slip, dict) else set()
         if not fenced & names:
-            return systemd.free(held)
+            return systemd.unmask(held)
         whole = systemd.look(sorted(names | fenced))
-        return whole if isinstance(whole, Failure) else systemd.free(whole.units)
+        return whole if isinstance(whole, Failure) else systemd.unmask(whole.units)
 
     def _said(self, systemd: Systemd, failure: Failure, unit: Unit) -> Failure:
         """The failure, with the last that the unit said."""

@@ -6,7 +6,7 @@ from typing import Literal
 from drorch.core.host import Command, FakeHostSpec
 from drorch.hosts import systemd
 from drorch.hosts.fake import Answer, FakeHost, Fault, Reply
-from drorch.hosts.units import DROP_IN, OWN_FILES
+from drorch.hosts.units import CONTROL, OWN_FILES
 
 
 @dataclass
@@ -26,7 +26,8 @@ class FakeUnit:
     breaks: bool = False
     """Whether it fails as soon as it is started."""
     masked: Literal["", "masked", "masked-runtime"] = ""
-    forbidden: bool = False
+    control: bool = False
+    """Whether it is masked where that goes before its own file."""
     stale: bool = False
     pid: int = 100
     processes: tuple[int, ...] = (100,)
@@ -42,7 +43,7 @@ class FakeUnit:
 
     def start(self) -> bool:
         """Whether it runs."""
-        if self.breaks or self.masked or self.forbidden:
+        if self.breaks or self.masked:
             self.active = "failed" if self.breaks else self.active
             return False
         if self.active != "active":
@@ -52,8 +53,7 @@ class FakeUnit:
     def shown(self, name: str) -> str:
         """As `systemctl show` does."""
         loaded = "masked" if self.masked and not self.stale else "loaded"
-        mask = f"{OWN_FILES}/{name}"
-        fragment = mask if self.own or self.masked else f"/usr/lib/systemd/system/{name}"
+        folder = CONTROL if self.control else OWN_FILES if self.own or self.masked else "/usr/lib/systemd/system"
         sub = {"active": "running", "inactive": "dead", "failed": "failed"}.get(self.active, "stop-sigterm")
         return "\n".join(
             (
@@ -63,8 +63,7 @@ class FakeUnit:
                 f"SubState={sub}",
                 f"UnitFileState={self.masked or 'enabled'}",
                 f"MainPID={self.pid}",
-                f"FragmentPath={fragment}",
-                f"DropInPaths={f'{OWN_FILES}/{name}.d/{DROP_IN}' if self.forbidden else ''}",
+                f"FragmentPath={folder}/{name}",
                 f"NeedDaemonReload={'yes' if self.stale else 'no'}",
                 f"Job={'7' if self.active == 'deactivating' else ''}",
                 f"ConsistsOf={' '.join(self.parts)}",
@@ -115,9 +114,11 @@ class FakeSystemd:
             return Reply()
         if script == systemd._READ:
             return Reply(stdout=self.slip or b"")
-        if script in (systemd._FORBID, systemd._ALLOW):
-            unit = self.units[words[0].removeprefix(f"{OWN_FILES}/").removesuffix(".d")]
-            unit.forbidden, unit.stale = script == systemd._FORBID, True
+        if script in (systemd._MASK, systemd._UNMASK):
+            for mask in words:
+                unit = self.units[mask.removeprefix(f"{CONTROL}/")]
+                unit.control = script == systemd._MASK
+                unit.masked, unit.stale = "masked" if unit.control else "", True
             return Reply()
         return None
 
@@ -130,7 +131,7 @@ class FakeSystemd:
         if verb == "start":
             return Reply() if all(unit.start() for unit in units) else Reply(1, stderr=b"Job failed")
         if verb == "mask" and any(unit.own for unit in units):
-            return Reply(1, stderr=b"File already exists")
+            return Reply(1, stderr=b"Failed to mask unit: File already exists.")
         for unit in units:
             if verb == "mask":
                 unit.masked, unit.stale = "masked", True
