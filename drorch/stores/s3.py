@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from drorch.core.accesskey import parse
 from drorch.core.model import SecretRef
 from drorch.core.secret import Secret, Secrets
 from drorch.core.store import Creation, Means, Policies, Reading, Store, StoreSpec
 from drorch.stores._s3.bandwidth import rate_of
-from drorch.stores._s3.credentials import parse
 from drorch.stores._s3.place import Place
 from drorch.stores._s3.policy import policies
 

@@ -315,7 +315,7 @@ def test_lost_in_space(ceph: Ceph) -> None:
         ({"bucket": "no-such-bucket"}, StoreError, "no such bucket", "drorch store create offsite"),
         ({"writer": "{id}:wrong"}, StoreDenied, "signature is wrong", "secret writer"),
         ({"writer": "nobody:{secret}"}, StoreDenied, "no such access key", "secret writer"),
-        ({"writer": "{secret}"}, SecretError, "no S3 credential", "ID:SECRET"),
+        ({"writer": "{secret}"}, SecretError, "no access key", "ID:SECRET"),
         ({"endpoint": "http://127.0.0.1:{closed}"}, StoreUnreachable, "nothing listens", "check endpoint"),
         ({"endpoint": "http://no-such-name.invalid"}, StoreUnreachable, "no address", "check endpoint"),
         ({"endpoint": "https://127.0.0.1:{port}"}, StoreError, "does not speak TLS", "http://"),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drorch.core.accesskey import parse as credential
 from drorch.core.clock import FakeClock
 from drorch.core.errors import (
     AlreadyThere,
@@ -28,7 +29,6 @@ from drorch.core.secret import Secret
 from drorch.core.store import Entry
 from drorch.stores._s3 import parse
 from drorch.stores._s3.bandwidth import Allowance, rate_of
-from drorch.stores._s3.credentials import parse as credential
 from drorch.stores._s3.gate import FIRST, RETRY_ROUNDS, Gate, Pace
 from drorch.stores._s3.retry import Failed, Patience, persist
 from drorch.stores._s3.trouble import Refusal, Scene, Verdict, broken, judged
@@ -77,7 +77,7 @@ def test_a_secret_may_hold_colons_and_a_session_has_a_token() -> None:
 )
 def test_what_is_no_credential_is_refused_unseen(text: str) -> None:
     """Anything else is refused with the ways to write it, and nothing of the value is shown."""
-    with pytest.raises(SecretError, match="secret k is no S3 credential") as refused:
+    with pytest.raises(SecretError, match="secret k is no access key") as refused:
         credential(Secret("k", text))
     assert CANARY not in str(refused.value)
     assert "ID:SECRET" in refused.value.hint

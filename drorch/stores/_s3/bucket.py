@@ -15,12 +15,12 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any, TypeVar
 
+from drorch.core.accesskey import Keys, parse
 from drorch.core.errors import SecretError, StoreDenied, StoreError
 from drorch.core.model import SecretRef
 from drorch.core.secret import Renewing
 from drorch.core.store import Lock, Means
 from drorch.stores._s3.bandwidth import Allowance
-from drorch.stores._s3.credentials import Keys, parse
 from drorch.stores._s3.gate import Call, Gate
 from drorch.stores._s3.parse import moment
 from drorch.stores._s3.place import Place, Role

@@ -5,7 +5,7 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from drorch.stores._s3.credentials import Keys
+from drorch.core.accesskey import Keys
 from drorch.stores._s3.place import Place
 from drorch.stores._s3.wire import Timeouts
 

@@ -22,9 +22,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 import drorch
+from drorch.core.accesskey import Keys
 from drorch.core.clock import Clock
 from drorch.stores._s3.bandwidth import Allowance
-from drorch.stores._s3.credentials import Keys
 from drorch.stores._s3.trouble import Refusal
 
 LONGEST_PAGE = 64 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""The text of a credential: the id of an access key, its secret, perhaps a session's token."""
+"""An access key as AWS and all S3 stores have it: its id, its secret, perhaps a session's token."""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def parse(secret: Secret) -> Keys:
     keys = _from_file(lines) if any(_setting(line) for line in lines) else _from_words(lines)
     if keys is None or not all(_WORD.match(word) for word in (keys.id, keys.secret, keys.token or "-")):
         raise SecretError(
-            f"secret {secret.name} is no S3 credential",
+            f"secret {secret.name} is no access key",
             hint="write ID:SECRET, or the id and the secret on two lines, or one section of an AWS credentials file",
         )
     return keys
