@@ -7,25 +7,38 @@ from drorch.cli.main import app
 from drorch.cli.reading import find_run
 from drorch.core.errors import RunError
 from drorch.core.exits import Exit
-from drorch.engine.interpret import Answer
+from drorch.engine.interpret import Answer, Parting
 from drorch.engine.runs import STOP_PATIENCE, operator
 
 
 @click.command("abort")
 @click.argument("run")
+@click.option(
+    "--undo", "parting", flag_value="undo", help="Take back what can be taken back, up to the point of no return."
+)
+@click.option("--leave", "parting", flag_value="leave", help="Leave everything as it stands.")
 @click.option("--note", default="", help="A reason, kept in the evidence.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(run: str, note: str, *, as_json: bool) -> Exit:
-    """End RUN: nothing more of it is begun, but its clean-up happens."""
+def command(run: str, parting: Parting | None, note: str, *, as_json: bool) -> Exit:
+    """End RUN: nothing more of it is begun, but its clean-up happens.
+
+    Unless you say otherwise, a failover or failback that has not passed its point of no return is taken back, so that
+    the service runs again where it was; anything else is left as it stands.
+    """
     drorch = app()
     stands = find_run(drorch, run)
     if stands.state.final:
         raise RunError(f"{stands.id} is over: {stands.state}", hint=f"drorch show {stands.id}")
     drorch.leases.ask_to_stop(f"run:{stands.id}", wait=STOP_PATIENCE + 10)
-    by = operator()
     stands = drorch.journal.run(stands.id)
-    waits = "topic" in stands.detail
-    answer = Answer(verb="abort", by=by, note=note) if waits else None
-    execute(drorch, stands, as_json=as_json, answer=answer, aborted_by=by)
+    said = Answer(verb="abort", by=operator(), note=note, parting=parting)
+    execute(drorch, stands, as_json=as_json, answer=said if "topic" in stands.detail else None, aborted=said)
     ended = drorch.journal.run(stands.id)
-    return Exit.OK if ended.state.final else Exit.FAILED
+    if not ended.state.final:
+        return Exit.FAILED
+    return Exit.EXCEPTIONS if any("could not be undone" in text for text in _exceptions(ended.detail)) else Exit.OK
+
+
+def _exceptions(detail: object) -> list[str]:
+    found = detail.get("exceptions") if isinstance(detail, dict) else None
+    return [str(text) for text in found or ()]

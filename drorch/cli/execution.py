@@ -16,7 +16,7 @@ from drorch.core.errors import SettingsError
 from drorch.core.exits import Exit, of_state
 from drorch.core.host import printable
 from drorch.core.step import RunState
-from drorch.engine.interpret import Answer, Ending
+from drorch.engine.interpret import COMMIT, Answer, Ending
 from drorch.engine.journal import Run
 from drorch.engine.plan import Plan
 from drorch.engine.runs import Asker, Elsewhere, Result, Stopped, Waiting, nobody, operator
@@ -32,7 +32,7 @@ def execute(
     *,
     as_json: bool,
     answer: Answer | None = None,
-    aborted_by: str | None = None,
+    aborted: Answer | None = None,
     instead: Asker = nobody,
     prober: "Prober | None" = None,
 ) -> Exit:
@@ -56,9 +56,9 @@ def execute(
             box,
             watch,
             app.halt,
-            ask=_first(instead, _asker(watch, asking) if interactive else nobody),
+            ask=_first(instead, _asker(watch, asking) if interactive else _stays(quiet=as_json)),
             answer=answer,
-            aborted_by=aborted_by,
+            aborted=aborted,
         )
     finally:
         watch.close()
@@ -101,14 +101,35 @@ def _first(instead: Asker, then: Asker) -> Asker:
     return lambda waiting: instead(waiting) or then(waiting)
 
 
+def _stays(*, quiet: bool) -> Asker:
+    """Where no person is: wait only where everything is taken back when nobody answers, which somebody must do."""
+
+    def ask(waiting: Waiting) -> Elsewhere | None:
+        if waiting.topic != COMMIT:
+            return None
+        if not quiet:
+            _say_where(waiting)
+        return Elsewhere()
+
+    return ask
+
+
+def _say_where(waiting: Waiting) -> None:
+    """Say what is asked, and that it is answered from another process."""
+    click.echo(printable(str(waiting.detail["question"])), err=True)
+    for verb in waiting.verbs if waiting.topic == COMMIT else ("approve",):
+        click.echo(f"  drorch {verb} {waiting.run}", err=True)
+    whom = "an answer from another terminal" if waiting.topic == COMMIT else "them"
+    click.echo(f"waiting for {whom}; ctrl-C stops here", err=True)
+
+
 def _asker(watch: object, asking: threading.Event) -> Asker:
     def ask(waiting: Waiting) -> Answer | Elsewhere | None:
         if isinstance(watch, Bars):
             watch.close()
         click.echo("", err=True)
-        if "approve" in waiting.verbs:
-            click.echo(printable(str(waiting.detail["question"])), err=True)
-            click.echo(f"  drorch approve {waiting.run}\nwaiting for them; ctrl-C stops here", err=True)
+        if "approve" in waiting.verbs or waiting.topic == COMMIT:
+            _say_where(waiting)
             if isinstance(watch, Bars):
                 watch.reopen()
             return Elsewhere()

@@ -51,7 +51,7 @@ def watcher(plan: Plan, *, quiet: bool) -> Screen:
 class Silent:
     """Shows nothing."""
 
-    def step_started(self, planned: PlannedStep, number: int) -> None:
+    def step_started(self, planned: PlannedStep, number: int, *, undo: bool) -> None:
         """Nothing."""
 
     def progressed(self, progress: Progress) -> None:
@@ -72,11 +72,11 @@ class Lines:
         self._shown: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def step_started(self, planned: PlannedStep, number: int) -> None:
+    def step_started(self, planned: PlannedStep, number: int, *, undo: bool) -> None:
         """One line."""
-        again = f" (attempt {number})" if number > 1 else ""
+        again = f" (attempt {number})" if number > 1 and not undo else ""
         words = planned.step.describe(self._plan.scene).replace("\n", " ")
-        self._say(f"… {planned.id}{again}: {words}")
+        self._say(f"… {planned.id}{again}: {'take back: ' if undo else ''}{words}")
 
     def progressed(self, progress: Progress) -> None:
         """A line now and then."""
@@ -124,10 +124,11 @@ class Bars:
         self._lock = threading.Lock()
         self._bars.start()
 
-    def step_started(self, planned: PlannedStep, number: int) -> None:
+    def step_started(self, planned: PlannedStep, number: int, *, undo: bool) -> None:
         """A bar that only moves until progress is known."""
         with self._lock:
-            self._tasks[planned.id] = self._bars.add_task(planned.id, total=None, amount="")
+            words = f"{planned.id}: take back" if undo else planned.id
+            self._tasks[planned.id] = self._bars.add_task(words, total=None, amount="")
 
     def progressed(self, progress: Progress) -> None:
         """Move the bar."""
@@ -166,12 +167,17 @@ def ended(planned: PlannedStep, attempt: Attempt) -> list[str]:
     """The lines for an attempt that is over."""
     mark, _ = _MARKS[attempt.state]
     if attempt.evidence is not None:
-        return [f"{mark} {planned.id}  {brief(attempt.evidence)}".rstrip()]
+        words = _undone(attempt.evidence) if attempt.undo else brief(attempt.evidence)
+        return [f"{mark} {planned.id}  {words}".rstrip()]
     failure = attempt.failure or Failure(why="not begun, the run was aborted")
     lines = [f"{mark} {planned.id}  {printable(failure.why)}"]
     if failure.hint:
         lines.append(f"    what to do: {printable(failure.hint)}")
     return lines
+
+
+def _undone(evidence: Evidence) -> str:
+    return "there was nothing to take back" if evidence.facts.get("left") is False else "taken back"
 
 
 def amount(progress: Progress) -> str:

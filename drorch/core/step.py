@@ -301,6 +301,15 @@ class Step(Frozen, ABC):
         """Take it back, given the evidence of the success. Safe to repeat."""
         return Failure(why=f"a {self.kind} step cannot be undone")
 
+    def retract(self, tools: Tools) -> Outcome:
+        """Take back what attempts that failed or were cut may have left: there is no evidence of them, and perhaps they
+        did nothing. Of an irreversible step only find out whether anything of it may have happened, which is a failure.
+        Safe to repeat.
+        """
+        if self.irreversible:
+            return Failure(why=f"it was begun, and nothing tells how far a {self.kind} step got")
+        return Evidence(facts={"left": False})
+
     def preflight(self, tools: Tools) -> Iterable[Finding]:
         """Whether it could succeed now, found out without changing anything. May raise a `DrorchError`, which becomes a
         finding. Asked long before, on schedule, and once more before a person confirms; `Tools.deadline` is short.

@@ -14,13 +14,18 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from drorch.core.evidence import Evidence, Failure
-from drorch.core.model import Frozen, Json
+from drorch.core.model import Frozen, Json, format_duration
 from drorch.core.scene import Mode
-from drorch.core.step import OnFailure, Question, RunState, StepState
+from drorch.core.step import OnFailure, Question, RunState, Step, StepState
 from drorch.engine.plan import Block, Plan, PlannedStep
 
 Verb = Literal["retry", "skip", "abort", "confirm", "refuse", "approve", "attest", "unplanned"]
+Parting = Literal["undo", "leave"]
+"""What an abort does with what was done: take it back, or leave it. A move of a service that has not passed its point
+of no return is taken back unless it is to be left, anything else only when that is said."""
 
+COMMIT = "commit?"
+"""The topic under which a run asks whether it may stay as it is; the process that performs it waits for the answer."""
 PATIENCE = timedelta(days=30)
 """How long a paused run waits for an answer before it gives up."""
 
@@ -36,6 +41,10 @@ class Attempt(Frozen):
     failure: Failure | None = None
     aborted_by: str | None = None
     """Set instead of either when a person ended the run before this attempt began."""
+    parting: Parting | None = None
+    """What that person said is to become of what was done."""
+    undo: Literal[True] | None = None
+    """Set when it was the attempt to take the step back."""
 
     @property
     def state(self) -> StepState:
@@ -53,6 +62,8 @@ class Answer(Frozen):
     verb: Verb
     by: str
     note: str = ""
+    parting: Parting | None = None
+    """Of an abort."""
 
 
 class Durable(Protocol):
@@ -151,6 +162,8 @@ class _Course:
     exceptions: list[str] = field(default_factory=list)
     ending: Ending | None = None
     mode: Mode | None = None
+    undone: bool = False
+    """Whether what was done has been taken back, as far as that goes."""
 
     def before(self) -> Before:
         """What the next step finds."""
@@ -210,12 +223,16 @@ def _block(course: _Course, block: Block) -> None:
 
 def _commit(course: _Course, length: timedelta) -> None:
     """Wait for a person's word that it may stay so; without one, take everything back."""
-    text = f"{course.plan.runbook} is done. Shall it stay so? Without an answer everything is taken back."
+    within = format_duration(length)
+    text = f"{course.plan.runbook} is done. Shall it stay so? Without an answer within {within} all is taken back."
     detail: dict[str, Json] = {"step": "commit", "question": text, "verbs": ["confirm", "refuse"]}
-    answer = course.ask(RunState.WAITING_APPROVAL, "commit?", length, detail, text)
+    answer = course.ask(RunState.WAITING_APPROVAL, COMMIT, length, detail, text)
     if answer is not None and answer.verb == "confirm":
         return
     why = "nobody confirmed it in time" if answer is None else f"it was refused by {answer.by}"
+    if answer is not None and answer.parting == "leave":
+        course.fail(RunState.CANCELLED, f"{why}, who left it as it is", step="commit")
+        return
     course.fail(RunState.CANCELLED, f"{why}, so it was taken back", step="commit")
     _undo(course)
 
@@ -247,14 +264,14 @@ def _agreed(course: _Course, planned: PlannedStep) -> bool:
     answer = course.ask(RunState.WAITING_APPROVAL, topic, question.timeout, detail, question.text)
     if answer is None:
         course.fail(RunState.TIMED_OUT, f"{planned.id}: nobody answered in time, which is a no", step=planned.id)
-        _give_up(course)
+        _part(course, None)
         return False
     if answer.verb == question.verbs[0]:
         course.evidence[planned.id] = Evidence(facts={"confirmed_by": answer.by, "note": answer.note})
         return True
     reason = f": {answer.note}" if answer.note else ""
     course.fail(RunState.CANCELLED, f"{planned.id} was refused by {answer.by}{reason}", step=planned.id)
-    _give_up(course)
+    _part(course, answer.parting)
     return False
 
 
@@ -290,7 +307,7 @@ def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, inst
     """
     if last.aborted_by is not None:
         course.fail(RunState.CANCELLED, f"aborted by {last.aborted_by}", step=planned.id)
-        _give_up(course)
+        _part(course, last.parting)
         return False
     failure = last.failure or Failure(why="no outcome was recorded")
     wanted = course.plan.answer_to_failure(planned.step)
@@ -342,49 +359,65 @@ def _answered(course: _Course, planned: PlannedStep, last: Attempt, failure: Fai
         course.exceptions.append(f"{planned.id} was skipped by {answer.by} after: {failure.why}")
         return False
     course.fail(RunState.CANCELLED, f"aborted by {answer.by} after {planned.id}: {failure.why}", step=planned.id)
-    _give_up(course)
+    _part(course, answer.parting)
     return False
 
 
-def _give_up(course: _Course) -> None:
-    """A failover or failback that a person ends leaves all as it was, unless there is no way back any more: then
-    nothing is touched, since what was done since would lead customers to a host that is fenced.
+def _part(course: _Course, parting: Parting | None) -> None:
+    """End as a person said. Unless they said, a service that was about to be moved runs again where it was, and one
+    that has passed the point of no return stays as it is.
     """
-    if course.plan.kind not in ("failover", "failback"):
-        return
-    begun = [attempt.step for attempt in course.attempts if course.plan.step(attempt.step).step.irreversible]
-    if begun:
-        course.exceptions.append(f"{begun[0]} cannot be undone and may have been done, so all stays as it is")
-    else:
+    if parting == "undo":
         _undo(course)
+    elif parting is None and course.plan.scene.moves:
+        _undo(course, whole=True)
 
 
-def _undo(course: _Course) -> None:
-    """Take back what was done and can be taken back, newest first, as far as the point of no return; a failure to undo
-    is told and does not stop it.
-
-    A point of no return that failed may have been passed all the same. A step that failed and says that it acted is
-    taken back by what it says.
+def _undo(course: _Course, *, whole: bool = False) -> None:
+    """Take back what was done and can be taken back, newest first, as far as the point of no return; ``whole``: nothing
+    where that was passed. A failure to undo is told and does not stop it.
     """
-    latest = {attempt.step: attempt for attempt in course.attempts}
-    for step_id in reversed(list(latest)):
-        planned, last = course.plan.step(step_id), latest[step_id]
-        if planned.step.irreversible:
-            course.exceptions.append(f"{step_id} cannot be undone, so what was before it stays as it is")
+    if course.undone:
+        return
+    course.undone = True
+    back: list[PlannedStep] = []
+    for step_id in reversed(list(dict.fromkeys(attempt.step for attempt in course.attempts))):
+        planned = course.plan.step(step_id)
+        if planned.step.irreversible and (why := _passed(course, planned)):
+            left = "nothing was taken back" if whole else "what was before it stays as it is"
+            course.exceptions.append(f"{why}, so {left}")
+            if whole:
+                return
             break
-        if last.evidence is None and last.failure is not None and last.failure.facts.get("acted"):
-            course.evidence[step_id] = Evidence(facts=last.failure.facts)
-        elif last.evidence is None:
+        if not planned.step.irreversible:
+            back.append(planned)
+    for planned in back:
+        succeeded = planned.id in course.evidence
+        if not (planned.step.can_undo if succeeded else type(planned.step).retract is not Step.retract):
             continue
-        if not planned.step.can_undo:
-            continue
-        course.counts[step_id] += 1
-        attempt = course.durable.attempt(planned, course.counts[step_id], course.before(), undo=True)
-        course.story.attempted(attempt)
-        course.attempts.append(attempt)
+        attempt = _taken_back(course, planned)
         if attempt.evidence is None:
-            why = attempt.failure.why if attempt.failure else "no outcome was recorded"
-            course.exceptions.append(f"{step_id} could not be undone: {why}")
+            failure = attempt.failure or Failure(why="no outcome was recorded")
+            hint = f"; {failure.hint}" if failure.hint else ""
+            course.exceptions.append(f"{planned.id} could not be undone: {failure.why}{hint}")
+        else:
+            course.evidence.pop(planned.id, None)
+
+
+def _passed(course: _Course, planned: PlannedStep) -> str:
+    """Why a point of no return was passed, or may have been; empty when it certainly was not."""
+    if planned.id in course.evidence:
+        return f"{planned.id} cannot be undone"
+    failure = _taken_back(course, planned).failure
+    return f"{planned.id} cannot be undone: {failure.why}" if failure is not None else ""
+
+
+def _taken_back(course: _Course, planned: PlannedStep) -> Attempt:
+    course.counts[planned.id] = course.counts.get(planned.id, 0) + 1
+    attempt = course.durable.attempt(planned, course.counts[planned.id], course.before(), undo=True)
+    course.story.attempted(attempt)
+    course.attempts.append(attempt)
+    return attempt
 
 
 def when(attempt: Attempt) -> datetime:

@@ -39,6 +39,7 @@ class Measured(Frozen):
 def measure(started: datetime, plan: Plan, attempts: Sequence[Attempt]) -> Measured:
     """What a run that began then has measured, from the last attempt of each of its steps."""
     last = {attempt.step: attempt for attempt in attempts}
+    last = {step: attempt for step, attempt in last.items() if not attempt.undo}  # what was taken back shows nothing
     proper = [planned for block in plan.blocks for planned in block.steps]
     restores = [last.get(planned.id) for planned in proper if isinstance(planned.step, Restore)]
     verifying = [

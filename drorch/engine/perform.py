@@ -19,17 +19,22 @@ from drorch.core.scene import RunFacts, Scene
 from drorch.core.secret import Secrets
 from drorch.core.step import Earlier, Memory, Notifier, Toolbox, Tools
 from drorch.core.store import Reading, Shelf, Store
-from drorch.engine.interpret import Attempt, Before
+from drorch.engine.interpret import Answer, Attempt, Before
 from drorch.engine.plan import Plan, PlannedStep
+from drorch.steps._claimed import held
 
 log = logging.getLogger(__name__)
+
+
+SURE = 60.0
+"""Seconds for which a claim that was looked at is taken to hold by steps that do not look themselves."""
 
 
 class Watcher(Protocol):
     """Who looks on while a run runs, such as a terminal. Called from several threads; must not raise."""
 
-    def step_started(self, planned: PlannedStep, number: int) -> None:
-        """An attempt begins."""
+    def step_started(self, planned: PlannedStep, number: int, *, undo: bool) -> None:
+        """An attempt begins, or one to take the step back."""
         ...
 
     def progressed(self, progress: Progress) -> None:
@@ -139,7 +144,7 @@ class _AttemptTools:
 class _Onlooker:
     """Nobody looks on."""
 
-    def step_started(self, planned: PlannedStep, number: int) -> None:
+    def step_started(self, planned: PlannedStep, number: int, *, undo: bool) -> None:
         """Nothing."""
 
     def progressed(self, progress: Progress) -> None:
@@ -160,17 +165,18 @@ class Performer:
     """Performs attempts of one run in this process."""
 
     def __init__(
-        self, plan: Plan, run: RunFacts, box: Toolbox, watcher: Watcher, *, resumed: bool, aborted_by: str | None = None
+        self, plan: Plan, run: RunFacts, box: Toolbox, watcher: Watcher, *, resumed: bool, aborted: Answer | None = None
     ) -> None:
-        """``aborted_by``: who ended the run; then the next step of the plan proper is not begun any more."""
+        """``aborted``: who ended the run, and how; then the next step of the plan proper is not begun any more."""
         self.plan = plan
         self.run = run
         self.box = box
         self.watcher = watcher
         self._resumed = resumed
-        self._aborted_by = aborted_by
+        self._aborted = aborted
         self._afterwards = {planned.id for planned in plan.afterwards}
         self._active = 0
+        self._sure_until = 0.0 if resumed else box.clock.monotonic() + SURE
         self._idle = threading.Condition()
 
     def wait_until_idle(self, seconds: float) -> bool:
@@ -186,10 +192,10 @@ class Performer:
         """
         with self._counted():
             started = self.box.clock.now()
-            if self._aborted_by and not undo and planned.id not in self._afterwards:
-                return self._record(planned, number, started.isoformat(), aborted_by=self._aborted_by)
+            if self._aborted and not undo and planned.id not in self._afterwards:
+                return self._record(planned, number, started.isoformat(), aborted=self._aborted)
             with suppress(Exception):  # who looks on, through a pipe that broke say, changes nothing
-                self.watcher.step_started(planned, number)
+                self.watcher.step_started(planned, number, undo=undo)
             step = planned.step
             deadline = Deadline.after(step.timeout or step.default_timeout, self.box.clock)
             tools = _AttemptTools(
@@ -201,10 +207,14 @@ class Performer:
                 step=planned.id,
                 watcher=self.watcher,
             )
-            outcome = _guarded(lambda: _act(planned, tools, before.earlier, undo=undo))
+            outcome = _guarded(
+                lambda: (
+                    self._superseded(planned, tools, before.earlier) or _act(planned, tools, before.earlier, undo=undo)
+                )
+            )
             if isinstance(outcome, Failure) and deadline.passed:
                 outcome = outcome.model_copy(update={"timed_out": True})
-            attempt = self._record(planned, number, started.isoformat(), outcome=self._clean(outcome))
+            attempt = self._record(planned, number, started.isoformat(), outcome=self._clean(outcome), undo=undo)
             with suppress(Exception):  # the same
                 self.watcher.step_ended(planned, attempt)
             return attempt
@@ -229,7 +239,8 @@ class Performer:
         started: str,
         *,
         outcome: Outcome | None = None,
-        aborted_by: str | None = None,
+        aborted: Answer | None = None,
+        undo: bool = False,
     ) -> Attempt:
         return Attempt(
             step=planned.id,
@@ -238,8 +249,23 @@ class Performer:
             ended=self.box.clock.now().isoformat(),
             evidence=outcome if isinstance(outcome, Evidence) else None,
             failure=outcome if isinstance(outcome, Failure) else None,
-            aborted_by=aborted_by,
+            aborted_by=aborted.by if aborted else None,
+            parting=aborted.parting if aborted else None,
+            undo=True if undo else None,
         )
+
+    def _superseded(self, planned: PlannedStep, tools: Tools, earlier: Earlier) -> Failure | None:
+        """Why this run may do nothing more: after a stop of any length, somebody else may have taken its service over.
+
+        Steps that cannot be taken back look at once before they act, too; this keeps the others from acting.
+        """
+        own = planned.id in self._afterwards or planned.step.kind in ("claim", "approval")
+        if own or not self.plan.scene.moves or self.box.clock.monotonic() < self._sure_until:
+            return None
+        failure = held(tools, earlier)
+        if failure is None:
+            self._sure_until = self.box.clock.monotonic() + SURE
+        return failure
 
     def _clean(self, outcome: Outcome) -> Outcome:
         """The outcome without secret values, should a program have echoed one."""
@@ -261,7 +287,7 @@ class Performer:
 def _act(planned: PlannedStep, tools: _AttemptTools, earlier: Earlier, *, undo: bool) -> Outcome:
     step = planned.step
     if undo:
-        return step.undo(tools, earlier[planned.id])
+        return step.undo(tools, earlier[planned.id]) if planned.id in earlier else step.retract(tools)
     if planned.part == "rehearse":
         return step.rehearse(tools, earlier)
     if planned.part == "forget":

@@ -123,7 +123,9 @@ class _Story:
         self.events.put(Waiting(self.run.id, state, detail))
 
     def answered(self, topic: str, step: str, answer: Answer | None) -> None:
-        said: dict[str, Json] = answer.model_dump(mode="json") if answer else {"verb": "no answer in time"}
+        said: dict[str, Json] = (
+            answer.model_dump(mode="json", exclude_none=True) if answer else {"verb": "no answer in time"}
+        )
         now = self.clock.now()
         self.journal.append(self.run.id, f"answer {topic}", now, {"what": "answer", "step": step, **said})
         self.journal.stand(self.run.id, RunState.RUNNING, now)
@@ -255,11 +257,11 @@ class Runs:
         *,
         ask: Asker = nobody,
         answer: Answer | None = None,
-        aborted_by: str | None = None,
+        aborted: Answer | None = None,
     ) -> Result:
         """Start a run, or go on with it, in this process until it ends, waits or is stopped.
 
-        ``answer`` is given to the run if it waits when this begins.
+        ``answer`` is given to the run if it waits when this begins; ``aborted`` ends it wherever it is.
 
         Raises:
             Busy: another process works on it.
@@ -273,10 +275,10 @@ class Runs:
             by = str(self.journal.said(run.id, "started").get("by", ""))
             facts = RunFacts(id=run.id, plan=plan.digest, started=run.started, by=by)
             resumed = run.state is not RunState.PENDING
-            performer = Performer(plan, facts, box, watcher, resumed=resumed, aborted_by=aborted_by)
+            performer = Performer(plan, facts, box, watcher, resumed=resumed, aborted=aborted)
             story = _Story(self.journal, self.clock, run, plan)
             waited = Waiting(run.id, run.state, run.detail) if "topic" in run.detail else None
-            if not resumed:
+            if run.state in (RunState.PENDING, RunState.PAUSED_OPERATOR):
                 self.journal.stand(run.id, RunState.RUNNING, self.clock.now())
             return self._execute(performer, story, halt, ask, (waited, answer) if waited and answer else None)
 

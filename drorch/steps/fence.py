@@ -18,6 +18,7 @@ from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.fences import AnyRung
 from drorch.fences.attest import Attest
 from drorch.steps._intent import note, noted
+from drorch.steps._replicas import standing
 from drorch.steps._safe import fence_facts
 
 SLACK = timedelta(minutes=1)
@@ -116,23 +117,42 @@ class Fence(Step):
         return self._unfenced(tools, rungs, tried.entries)
 
     def undo(self, tools: Tools, evidence: Evidence) -> Outcome:
-        """Take the fence away, and what rungs did that proved nothing."""
-        proven = evidence.facts.get("rung")  # an attempt that proved nothing has none, and may have acted
-        lifting = []
-        if proven is not None and not (proof := Proof.model_validate(evidence.facts["proof"])).attested:
-            lifting.append((_RUNG.validate_python(proven), proof))
+        """Take the fence away, and what rungs did that proved nothing; never where another host rules by now."""
+        failure = _succeeded(tools, self.host)
+        if failure is not None:
+            return failure
+        proof = Proof.model_validate(evidence.facts["proof"])
+        lifting = [] if proof.attested else [(_RUNG.validate_python(evidence.facts["rung"]), proof)]
         for one in reversed(evidence.facts.get("tried", [])):
-            if one.get("said", proven) != proven:
+            if one.get("said", evidence.facts["rung"]) != evidence.facts["rung"]:
                 rung = _RUNG.validate_python(one["said"])
                 lifting.append((rung, Proof(host=self.host, rung=rung.word, words="it was tried", facts=one["facts"])))
-        failures = [failure for rung, what in lifting if (failure := _lifted(tools, rung, what)) is not None]
+        return self._gone([(rung, _lifted(tools, rung, what, wait=True)) for rung, what in lifting])
+
+    def retract(self, tools: Tools) -> Outcome:
+        """Take away what rungs did or began; which did is noted, seen on the host, or told by what stands."""
+        failure = _succeeded(tools, self.host)
+        if failure is not None:
+            return failure
+        acted = _Tried(tools, self.host).acted
+        rungs = [(rung, acted.get(rung.word)) for rung in self._acting(self._rungs(tools.scene))]
+        outside = [(one, facts) for one, facts in rungs if not one.graceful and (facts or one.stands(tools, self.host))]
+        lifted = []
+        for rung, facts in (*reversed(outside), *((one, facts) for one, facts in reversed(rungs) if one.graceful)):
+            what = Proof(host=self.host, rung=rung.word, words="it was tried", facts=facts or {})
+            wait = bool(outside) or facts is not None  # it answered then, or was just powered on
+            lifted.append((rung, _lifted(tools, rung, what, wait=wait)))
+        return self._gone(lifted)
+
+    def _gone(self, lifted: list[tuple[Rung, Failure | None]]) -> Outcome:
+        failures = [failure for _, failure in lifted if failure is not None]
         if failures:
             return Failure(
                 why=f"the fence around {self.host} is not gone: {'; '.join(failure.why for failure in failures)}",
                 hint="; ".join(dict.fromkeys(failure.hint for failure in failures if failure.hint)),
                 unknown=any(failure.unknown for failure in failures),
             )
-        return Evidence(facts={"host": self.host, "lifted": [rung.word for rung, _ in lifting]})
+        return Evidence(facts={"host": self.host, "lifted": [rung.word for rung, _ in lifted]})
 
     def preflight(self, tools: Tools) -> Iterable[Finding]:
         """What every rung finds; and whether anything but a person's word works now."""
@@ -243,6 +263,11 @@ class _Tried:
         if "said" in entry:
             note(self._tools, self._key, self.entries)
 
+    @property
+    def acted(self) -> dict[str, dict[str, Json]]:
+        """What those said that did something all the same, by their words."""
+        return {str(one["rung"]): one["facts"] for one in self.entries if "said" in one}
+
     def cut_short(self, rungs: Iterable[Rung]) -> None:
         """An earlier attempt that was cut may have begun what asks the host itself, which keeps a note there."""
         known = [one.get("said") for one in self.entries]
@@ -255,14 +280,30 @@ class _Tried:
             ]
 
 
-def _lifted(tools: Tools, rung: Rung, proof: Proof) -> Failure | None:
+def _succeeded(tools: Tools, host: str) -> Failure | None:
+    """Why a host must stay fenced: a database of the service has another primary by now, whoever made it one."""
+    scene = tools.scene
+    for name, source in scene.sources.items():
+        replication = source.replication()
+        if replication is None or not scene.moves or scene.destination_host == host:
+            continue
+        state = standing(tools, replication, scene.destination_host)
+        if not isinstance(state, Failure) and state.role == "primary":
+            return Failure(
+                why=f"{name} has its primary on {state.host} by now, so {host} stays fenced",
+                hint=f"two primaries would differ for ever: lead {scene.service} back with drorch failback",
+            )
+    return None
+
+
+def _lifted(tools: Tools, rung: Rung, proof: Proof, *, wait: bool) -> Failure | None:
     """Take a rung's work away; a host that was just powered on is waited for."""
     while True:
         try:
             failure = rung.lift(tools, proof)
         except Unreachable as error:
             failure = Failure.of(error)
-            if tools.deadline.remaining() > _AGAIN:
+            if wait and tools.deadline.remaining() > _AGAIN:
                 tools.clock.sleep(_AGAIN)
                 continue
         except DrorchError as error:

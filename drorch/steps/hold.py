@@ -72,6 +72,10 @@ class Hold(Step):
         """Let them go on."""
         return self.via.release(tools, turn_of(tools.scene))
 
+    def retract(self, tools: Tools) -> Outcome:
+        """The same."""
+        return self.via.release(tools, turn_of(tools.scene))
+
     def preflight(self, tools: Tools) -> Iterable[Finding]:
         """What the way finds; a hold must leave somebody to let go."""
         found = looked(self.via, tools, turn_of(tools.scene))

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 
 from drorch.core.errors import Refused
-from drorch.core.evidence import Failure, Outcome
+from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.fence import Rung
 from drorch.core.finding import Finding, Standing
 from drorch.core.model import HostName, SourceName
@@ -96,6 +96,17 @@ class Promote(Step):
         facts = {**done.facts, "host": name, "loss": lost.model_dump(mode="json"), "loss_words": lost.words}
         return done.model_copy(update={"facts": facts})
 
+    def retract(self, tools: Tools) -> Outcome:
+        """Before it acts it notes what it found; from then on nobody can be sure that the standby stays one."""
+        if noted(tools, self._key(tools.scene)) is None:
+            return Evidence(facts={"left": False})
+        name = self._place(tools.scene)
+        return Failure(
+            why=f"{name} was told, or about to be told, to become the primary",
+            hint=f"go through with it: drorch resume {tools.run.id}",
+            unknown=True,
+        )
+
     def preflight(self, tools: Tools) -> Iterable[Finding]:
         """Whether the standby could be promoted now, and what that would lose at most."""
         scene = tools.scene
@@ -126,6 +137,9 @@ class Promote(Step):
             tools, tools.host(name), f"{folder}/{self.source}", token(tools.run.id, self.source)
         )
 
+    def _key(self, scene: Scene) -> str:
+        return f"promote:{scene.service}:{self.source}"
+
     def _place(self, scene: Scene) -> str:
         return self.host or scene.destination_host
 
@@ -145,7 +159,7 @@ class Promote(Step):
         self, tools: Tools, replication: Replication, name: str, primary: ReplicaState | Failure
     ) -> tuple[Loss, ReplicaState] | Failure:
         """How the standby stood before, and what its promotion loses; noted, so that it is still known after a cut."""
-        key = f"promote:{tools.scene.service}:{self.source}"
+        key = self._key(tools.scene)
         former = noted(tools, key)
         while True:
             state = standing(tools, replication, name)

@@ -145,6 +145,13 @@ class Service(Step):
         failure = systemd.mask(masked) if masked else None
         return failure or Evidence(facts={"host": self.host, "undone": changed})
 
+    def retract(self, tools: Tools) -> Outcome:
+        """What it was about to change was noted before."""
+        first = noted(tools, self._key)
+        if first is None:
+            return Evidence(facts={"left": False})
+        return self.undo(tools, Evidence(facts={"changed": first["changes"], "unmasked": first["masked"]}))
+
     def preflight(self, tools: Tools) -> Iterable[Finding]:
         """The units exist, and may be started or stopped."""
         about = f"{listed(self._names)} on {self.host}"

@@ -108,6 +108,16 @@ class Switch(Step):
         words = {"way": self.via.word, "old": turn.old, "new": turn.new, "before": found.leads, "leads": "old"}
         return led.model_copy(update={"facts": {**led.facts, **words}})
 
+    def retract(self, tools: Tools) -> Outcome:
+        """Lead them back if any are led to the new host."""
+        if not self.undo_wanted:
+            return super().retract(tools)
+        turn = turn_of(tools.scene)
+        found = self._usable(tools, turn)
+        if isinstance(found, Failure):
+            return found
+        return Evidence(facts={"left": False}) if found.leads == "old" else self.undo(tools, Evidence(facts={}))
+
     def preflight(self, tools: Tools) -> Iterable[Finding]:
         """What the way finds, and where customers are led now."""
         turn = turn_of(tools.scene)

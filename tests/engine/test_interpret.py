@@ -12,7 +12,7 @@ from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.model import Json
 from drorch.core.scene import RunKind, Scene
 from drorch.core.step import Earlier, OnFailure, Question, Retries, RunState, Step, Tools
-from drorch.engine.interpret import Answer, Attempt, Ending, attempts, interpret
+from drorch.engine.interpret import Answer, Attempt, Before, Ending, Parting, attempts, interpret
 from drorch.engine.plan import Block, Plan, PlannedStep
 
 GOOD = Evidence(facts={"bytes": 1})
@@ -49,8 +49,18 @@ class Scripted(Step):
 
     @property
     def irreversible(self) -> bool:
-        """The same."""
+        """As told."""
         return self.final
+
+
+class Retractable(Scripted):
+    """One that can take back what a failed attempt left."""
+
+    undoable: bool = True
+
+    def retract(self, tools: Tools) -> Outcome:
+        """Never called here."""
+        raise NotImplementedError
 
 
 @dataclass
@@ -60,24 +70,27 @@ class World:
     outcomes: Mapping[str, Sequence[Outcome]] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
     aborted: bool = False
+    parting: Parting | None = None
+    undoing: Mapping[str, Outcome] = field(default_factory=dict)
     happened: list[str] = field(default_factory=list)
     states: list[RunState] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
 
-    def attempt(self, planned: PlannedStep, number: int, earlier: Mapping[str, Evidence], *, undo: bool) -> Attempt:
+    def attempt(self, planned: PlannedStep, number: int, before: Before, *, undo: bool) -> Attempt:
         self.happened.append(f"{'undo ' if undo else ''}{planned.id}#{number}")
-        if self.aborted:
-            return Attempt(step=planned.id, number=number, started="", ended="", aborted_by="eve")
+        said = {"step": planned.id, "number": number, "started": "", "ended": ""}
+        if self.aborted and not undo and planned.id != "cleanup":
+            return Attempt.model_validate({**said, "aborted_by": "eve", "parting": self.parting})
         script = self.outcomes.get(planned.id, [GOOD])
-        outcome = script[min(number, len(script)) - 1]
+        outcome = self.undoing.get(planned.id, GOOD) if undo else script[min(number, len(script)) - 1]
         evidence = outcome if isinstance(outcome, Evidence) else None
         failure = outcome if isinstance(outcome, Failure) else None
-        return Attempt(step=planned.id, number=number, started="", ended="", evidence=evidence, failure=failure)
+        return Attempt.model_validate({**said, "evidence": evidence, "failure": failure, "undo": undo or None})
 
     def side_by_side(
-        self, steps: Sequence[PlannedStep], first: Mapping[str, int], earlier: Mapping[str, Evidence]
+        self, steps: Sequence[PlannedStep], first: Mapping[str, int], before: Before
     ) -> Mapping[str, tuple[Attempt, ...]]:
-        return {planned.id: attempts(self, self, planned, first[planned.id], earlier) for planned in steps}
+        return {planned.id: attempts(self, self, planned, first[planned.id], before) for planned in steps}
 
     def sleep(self, length: timedelta) -> None:
         self.happened.append(f"sleep {length.total_seconds():.0f}")
@@ -105,6 +118,11 @@ def step(name: str, on_failure: OnFailure | None = None, *, retries: int = 0, **
     """A step of that id."""
     wanted = Retries(max=retries, delay=timedelta(seconds=1))
     return PlannedStep.model_construct(id=name, step=Scripted(on_failure=on_failure, retries=wanted, **more))
+
+
+def fence(name: str) -> PlannedStep:
+    """A step that can be taken back whether it succeeded or not."""
+    return PlannedStep.model_construct(id=name, step=Retractable(on_failure="pause"))
 
 
 def plan(
@@ -249,36 +267,6 @@ def test_a_failover_pauses_where_a_backup_gives_up(kind: RunKind) -> None:
     assert world.states == [RunState.PAUSED_FAILED]
 
 
-ABORT = Answer(verb="abort", by="ann")
-ACTED = BAD.model_copy(update={"facts": {"acted": True}})
-
-
-@pytest.mark.parametrize(("outcome", "happened"), [(BAD, []), (ACTED, ["undo b#2"])])
-def test_a_failover_that_is_given_up_leaves_all_as_it_was(outcome: Failure, happened: list[str]) -> None:
-    """What succeeded is taken back, and what failed, if it says that it acted."""
-    world = World({"b": [outcome, GOOD]}, {"b#1": ABORT})
-    ending = interpret(plan(step("a", undoable=True), step("b", undoable=True), kind="failover"), world, world)
-    assert done(world) == ["a#1", "b#1", *happened, "undo a#2"]
-    assert (ending.state, ending.exceptions) == (RunState.CANCELLED, ())
-
-
-@pytest.mark.parametrize("failing", ["b", "c"])
-def test_behind_the_point_of_no_return_a_failover_that_is_given_up_stays_as_it_is(failing: str) -> None:
-    """A promotion that failed may have happened all the same: the fence stays, and customers stay where they are."""
-    world = World({failing: [BAD]}, {f"{failing}#1": ABORT})
-    steps = (step("a", undoable=True), step("b", final=True), step("c", undoable=True))
-    ending = interpret(plan(*steps, kind="failover"), world, world)
-    assert not any(what.startswith("undo") for what in world.happened)
-    assert ending.exceptions == ("b cannot be undone and may have been done, so all stays as it is",)
-
-
-def test_undo_does_not_pass_a_point_of_no_return_that_failed() -> None:
-    """Whether it happened is not known."""
-    world = World({"b": [BAD]})
-    interpret(plan(step("a", undoable=True), step("b", "undo", final=True), kind="failover"), world, world)
-    assert done(world) == ["a#1", "b#1"]
-
-
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
@@ -309,6 +297,54 @@ def test_an_aborted_run_begins_nothing_and_cleans_up() -> None:
     ending = interpret(plan(step("a"), step("b"), last=[step("cleanup")]), world, world)
     assert done(world) == ["a#1", "cleanup#1"]
     assert (ending.state, ending.why) == (RunState.CANCELLED, "aborted by eve")
+
+
+@pytest.mark.parametrize(
+    ("failing", "undoing", "parting", "kind", "happened"),
+    [
+        # A move that has not passed its point of no return is taken back, whatever failed and however far it got.
+        ("fence", {}, None, "failover", ["undo fence#2", "undo hold#2"]),
+        ("promote", {}, None, "failover", ["undo promote#2", "undo fence#2", "undo hold#2"]),
+        ("promote", {}, "leave", "failover", []),
+        # Nobody knows whether the standby was promoted: that is past it.
+        ("promote", {"promote": BAD}, None, "failback", ["undo promote#2"]),
+        ("switch", {}, None, "failover", []),
+        # Who asks for it has taken back what is behind the point of no return.
+        ("http", {}, "undo", "failover", ["undo switch#2"]),
+        ("http", {}, None, "backup", []),
+        ("fence", {}, "undo", "backup", ["undo fence#2", "undo hold#2"]),
+    ],
+)
+def test_an_abort_takes_a_move_back_until_the_point_of_no_return(
+    failing: str, undoing: Mapping[str, Outcome], parting: Parting | None, kind: RunKind, happened: list[str]
+) -> None:
+    """The service runs again where it was, unless another host may rule by now, or who aborts says otherwise."""
+    said = Answer(verb="abort", by="ann", parting=parting)
+    world = World({failing: [BAD]}, {f"{failing}#1": said}, undoing=undoing)
+    steps = (
+        *(step("hold", undoable=True), fence("fence"), step("promote", "pause", final=True)),
+        *(step("switch", "pause", undoable=True), step("http", "pause")),
+    )
+    ending = interpret(plan(*steps, kind=kind), world, world)
+    assert [what for what in done(world) if what.startswith("undo")] == happened
+    assert ending.state is RunState.CANCELLED
+
+
+def test_a_run_that_is_aborted_where_it_was_cut_is_taken_back() -> None:
+    """The step that was cut has no evidence, and may have left something all the same."""
+    world = World(aborted=True)
+    ending = interpret(plan(fence("fence"), step("b"), last=[step("cleanup")], kind="failover"), world, world)
+    assert done(world) == ["fence#1", "undo fence#2", "cleanup#1"]
+    assert ending.exceptions == ()
+
+
+def test_what_cannot_be_taken_back_is_told() -> None:
+    """A failure to undo does not stop the rest, and is in the run's exceptions with what to do."""
+    world = World({"b": [BAD]}, {"b#1": Answer(verb="abort", by="ann")}, undoing={"fence": BAD})
+    steps = (step("hold", undoable=True), fence("fence"), step("b", "pause"))
+    ending = interpret(plan(*steps, kind="failover"), world, world)
+    assert done(world)[-2:] == ["undo fence#2", "undo hold#2"]
+    assert ending.exceptions == ("fence could not be undone: no route to host; plug it in",)
 
 
 @pytest.mark.parametrize(("outcome", "told"), [(GOOD, []), (ODD, []), (BAD, ["tell ended"])])
