@@ -1,0 +1,179 @@
+"""A site that moves the lab's shop, under a person's hands: what was done to the world is counted."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drorch.core.step import RunState
+from drorch.engine.journal import Run
+from lab.documents import Document, Documents
+from lab.lab import Lab
+from lab.layer import write
+from lab.moving import moving_documents
+from support.hands import eventually
+from support.site import PROJECT, Site
+
+DYING = PROJECT / "tests" / "support" / "dying.py"
+FAILOVER = ("failover", "shop", "--yes=shop")
+STEPS = ("fence-web1", "promote-database", "service-web2", "http", "switch-haproxy", "http-2")
+"""Of the failover, in their order."""
+
+_FICKLE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)?|[0-9A-F]+/[0-9A-F]+|[0-9a-f]{32,}|\d+\.\d+ s")
+_MEASURED = frozenset(
+    {"seconds", "latency_ms", "pid", "tries", "before", "changed", "in_flight", "residual", "processes"}
+)
+
+
+@dataclass(frozen=True)
+class Steered:
+    """drorch on one machine, and the lab that it works on."""
+
+    lab: Lab
+    site: Site
+
+    def begin(self, *more: str, dying: str = "", expect: int = 0, planned: bool = False) -> str:
+        """Begin a failover, perhaps to be killed at a moment (see `support.dying`); gives its run."""
+        words = (*FAILOVER, *(("--planned",) if planned else ()), *more)
+        if dying:
+            self.die(dying, *words)
+        else:
+            self.site.drorch(*words, expect=expect)
+        return self.run.id
+
+    def die(self, moment: str, *words: str) -> None:
+        """A process that is killed at that moment."""
+        killed, said = self.may_die(moment, *words)
+        assert killed, f"it did not come by {moment}: {said}"
+
+    def may_die(self, moment: str, *words: str) -> tuple[bool, str]:
+        """Whether it was, and what it said."""
+        with self.site.start(moment, *words, prefix=(str(DYING),)) as process:
+            out, err = process.communicate(timeout=100)
+        assert process.returncode in (0, -9), f"exit code {process.returncode}\n{out}\n{err}"
+        return process.returncode == -9, f"{out}\n{err}"
+
+    @property
+    def run(self) -> Run:
+        """The newest run."""
+        return self.site.newest()
+
+    def await_state(self, state: RunState) -> Run:
+        """Wait until the newest run is in a state."""
+        eventually(lambda: self.run.state is state, f"the run is {state}")
+        return self.run
+
+    def await_step(self, step: str, file: str = "begun") -> None:
+        """Wait until a step that holds (see `holding`) is in its middle."""
+        eventually((self.site.folder / f"{step}.{file}").exists, f"{step} has begun")
+
+    def go_on(self, step: str) -> None:
+        """Let a step that holds end."""
+        (self.site.folder / f"{step}.go").touch()
+
+    def powered(self) -> list[str]:
+        """What was said to the provider, but for questions: ``off web1``."""
+        log = self.site.folder / "power.log"
+        return [line for line in log.read_text().splitlines() if not line.startswith("status")] if log.exists() else []
+
+    def confirm_moved(self, *, timeline: int = 2) -> None:
+        """See that customers are served at web2, and that each thing was done once."""
+        self.lab.await_serving()
+        assert self.lab.front.states()["web1"] == "MAINT"
+        assert self.lab.front.states()["web2"] == "UP"
+        standby = self.lab.database("web2")
+        assert not standby.in_recovery
+        assert standby.value("SELECT timeline_id FROM pg_control_checkpoint()") == timeline
+
+    def confirm_home(self) -> None:
+        """See that customers are served at web1 as before, and that web2 follows it."""
+        self.lab.await_serving()
+        assert self.lab.front.states()["web1"] == "UP"
+        assert not self.lab.database("web1").in_recovery
+        assert self.lab.database("web2").in_recovery
+        eventually(lambda: self.lab.database("web1").streams_to("web2"), "web2 follows web1")
+        for unit in self.lab.web1.systemctl("list-unit-files", "--state=masked", "--no-legend").splitlines():
+            assert "shop" not in unit
+            assert "postgresql" not in unit
+
+    def evidence(self, run: str) -> dict[str, tuple[str, Any]]:
+        """What the last attempt at each step showed, but for times and what is measured."""
+        records = [record.body for record in self.site.records(run) if record.body["what"] == "attempt"]
+        return {
+            body["step"]: (body["state"], _steady(body.get("evidence", {}).get("facts", {}), self.lab.number))
+            for body in records
+        }
+
+
+def steered(lab: Lab, folder: Path, *, lease: Path | None = None) -> "Steering":
+    """The documents of a person who fails the shop over; ``lease``: a folder in which the service is claimed."""
+    said = moving_documents(lab)
+    for host in said.inventory["hosts"].values():
+        host["connect_timeout"] = "2s"
+    del said.inventory["services"]["shop"]["probe"]
+    said.runbooks.pop("shop-failback")
+    steps = said.runbooks["shop-failover"]["steps"]
+    for step in steps:
+        step.get("via", {}).get("haproxy", {}).pop("frontend", None)
+    said.runbooks["shop-failover"]["steps"] = [
+        step for step in steps if step["kind"] != "hold" or step["via"]["haproxy"].get("hold")
+    ]
+    if lease is not None:
+        said.inventory["stores"] = {"claims": {"kind": "directory", "path": str(lease)}}
+        said.inventory["services"]["shop"]["lease"] = "claims"
+    return Steering(lab, folder, said)
+
+
+@dataclass
+class Steering:
+    """Documents that are not written yet."""
+
+    lab: Lab
+    folder: Path
+    documents: Documents
+
+    @property
+    def failover(self) -> Document:
+        """The failover's runbook."""
+        return self.documents.runbooks["shop-failover"]
+
+    def hold(self, name: str, after: str, *, host: str = "web2", **more: object) -> "Steering":
+        """A step that waits in its middle until the test says `Steered.go_on`, behind the last one of a kind."""
+        steps = self.failover["steps"]
+        place = max(index for index, step in enumerate(steps) if step["kind"] == after) + 1 if after else 0
+        steps.insert(place, self.holding(name, **more))
+        return self
+
+    def holding(self, name: str, **more: object) -> Document:
+        """Such a step."""
+        script = 'touch "$1.begun"; until [ -e "$1.go" ]; do sleep 0.02; done'
+        run = ["sh", "-c", script, "sh", str(self.folder / name)]
+        return {"kind": "command", "id": name, "host": "here", "run": run, **more}
+
+    def lay(self) -> Steered:
+        """Write them."""
+        self.documents.inventory["hosts"]["here"] = {"work": str(self.folder / "here")}
+        self.folder.mkdir(exist_ok=True)
+        counting = self.folder / "power"
+        log = self.folder / "power.log"
+        write(counting, f'#!/bin/sh\necho "$@" >>{log}\nexec {self.lab.power} "$@"\n', mode=0o755)
+        for step in self.failover["steps"]:
+            for rung in step.get("ladder", ()):
+                if isinstance(rung, dict) and "power_off" in rung:
+                    for key in ("command", "status", "on"):
+                        rung["power_off"][key][0] = str(counting)
+        return Steered(self.lab, self.documents.write(self.folder))
+
+
+def _steady(value: Any, number: int) -> Any:  # noqa: ANN401 - any JSON
+    match value:
+        case dict():
+            return {key: _steady(item, number) for key, item in value.items() if key not in _MEASURED}
+        case list():
+            return [_steady(item, number) for item in value]
+        case str():
+            return _FICKLE.sub("…", value)
+        case int() | float() if not isinstance(value, bool):
+            return "<number>"
+        case _:
+            return value
