@@ -31,12 +31,13 @@ _FREE = 'df --output=avail -B1 -- "$1" | tail -n 1'
 def findings(server: Server, tools: Tools, primary: Host, standby: Host) -> Iterator[Finding]:
     """Everything that can be seen from both; the primary may be gone."""
     there = _state(server, tools, standby)
+    other = _state(server, tools, primary)
     if isinstance(there, Failure):
         yield _unknown(standby.name, there)
     else:
-        yield from _standby(server, there)
+        alone = isinstance(other, Failure) or other.role == "stopped"
+        yield from _standby(server, there, alone=alone)
         yield from _disk(server, standby, there)
-    other = _state(server, tools, primary)
     if isinstance(other, Failure):
         yield _unknown(primary.name, other)
         return
@@ -65,7 +66,7 @@ def _doubt(about: str, what: str, remedy: str) -> Finding:
     return Finding(about=about, what=what, standing=Standing.DOUBTFUL, remedy=remedy)
 
 
-def _standby(server: Server, state: ReplicaState) -> Iterator[Finding]:
+def _standby(server: Server, state: ReplicaState, *, alone: bool) -> Iterator[Finding]:
     """What it says of itself."""
     name, settings = state.host, state.facts.get("settings", {})
     pinned = server.replica.cluster
@@ -81,7 +82,7 @@ def _standby(server: Server, state: ReplicaState) -> Iterator[Finding]:
     if state.role == "primary":
         yield _bad(name, "PostgreSQL is a primary, not a standby", f"rejoin it: it would not get what {name} lacks")
         return
-    yield from _replay(state)
+    yield from _replay(state, alone=alone)
     if not state.facts.get("superuser"):
         yield _bad(
             name,
@@ -103,11 +104,12 @@ def _standby(server: Server, state: ReplicaState) -> Iterator[Finding]:
     yield from _clock(state)
 
 
-def _replay(state: ReplicaState) -> Iterator[Finding]:
-    """Whether it receives, and replays to the end."""
+def _replay(state: ReplicaState, *, alone: bool) -> Iterator[Finding]:
+    """Whether it receives, and replays to the end; where the primary does not answer drorch either, it cannot."""
     name, settings = state.host, state.facts.get("settings", {})
     if not state.receiving:
-        yield _bad(
+        say = _doubt if alone else _bad
+        yield say(
             name,
             "the standby does not receive from its primary",
             f"see its log on {name}: the primary may be gone, refuse it, or no longer have the log that it needs",

@@ -13,6 +13,7 @@ import os
 import queue
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeVar
@@ -21,6 +22,8 @@ import psycopg
 
 T = TypeVar("T")
 
+_MOST = 10
+"""Connections at once: the database has room for few."""
 _PLACE = "INSERT INTO orders (id, article) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 _HEALTH = "SELECT NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
 
@@ -31,10 +34,15 @@ class Connections:
     def __init__(self, database: str) -> None:
         self._database = database
         self._idle: queue.LifoQueue[psycopg.Connection] = queue.LifoQueue()
+        self._places = threading.BoundedSemaphore(_MOST)
 
     @contextlib.contextmanager
     def one(self) -> Iterator[psycopg.Connection]:
-        """A connection for one use."""
+        """A connection for one use; who comes when all are in use waits."""
+        with self._places:
+            yield from self._one()
+
+    def _one(self) -> Iterator[psycopg.Connection]:
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:

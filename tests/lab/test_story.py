@@ -16,7 +16,7 @@ PATIENCE = 20.0
 
 @pytest.fixture
 def site(lab: Lab, tmp_path: Path) -> Site:
-    """drorch for the lab's shop, whose orders are confirmed when both databases have them."""
+    """A site with drorch for the lab's shop, whose orders are confirmed when both databases have them."""
     lab.database("web1").synchronous()
     return moving_documents(lab).write(tmp_path)
 
