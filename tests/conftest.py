@@ -19,5 +19,6 @@ pytest_plugins: list[str] = [
     "support.haproxy",
     "support.knot",
     "support.networks",
+    "support.route53",
     "lab.fixtures",
 ]

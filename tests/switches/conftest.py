@@ -16,6 +16,10 @@ from drorch.vault.secrets import SecretStore
 from support.haproxy import Edge
 from support.knot import SECRET, Knot
 from support.networks import Network
+from support.route53 import KEY as AWS_KEY
+from support.route53 import SECRET as AWS_SECRET
+from support.route53 import ZONE as AWS_ZONE
+from support.route53 import HostedZone
 from support.turns import Rig, failover
 
 MAKERS: dict[str, Callable[[pytest.FixtureRequest, Path], Rig]] = {}
@@ -120,6 +124,30 @@ def _floating_ip(request: pytest.FixtureRequest, root: Path) -> Rig:
 MAKERS["floating_ip"] = _floating_ip
 
 
+def _route53(request: pytest.FixtureRequest, root: Path) -> Rig:
+    zone: HostedZone = request.getfixturevalue("hosted_zone")
+    zone.pending = 0
+    world = failover(root, **ADDRESSES)
+    world.secrets = SecretStore({"aws": SecretSpec(env="AWS")}, world.at, {"AWS": f"{AWS_KEY}:{AWS_SECRET}"})
+    said = {"zone": AWS_ZONE, "name": "www.shop.example", "credentials": {"secret": "aws"}, "endpoint": zone.endpoint}
+    www = ("www.shop.example.", "A")
+
+    def customers() -> str:
+        address = zone.records[www][1][0]
+        return HOSTS.get(address, address)
+
+    def spoil(answer: Answer) -> None:
+        if isinstance(answer, Reply) and answer.exit_code:
+            zone.refuse = "Surprise"
+        elif answer is Fault.GONE:
+            zone.down = True
+        else:
+            zone.garbage = answer.stdout if isinstance(answer, Reply) else b"y" * (answer is Fault.FLOOD) * 70_000
+
+    return Rig(world, {"route53": said}, customers, lambda: zone.records.update({www: (60, ("192.0.2.99",))}), spoil)
+
+
+MAKERS["route53"] = _route53
 ROOT = {"floating_ip"}
 
 

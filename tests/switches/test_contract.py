@@ -16,7 +16,7 @@ from support.turns import WAY, Rig, succeeded
 
 from .conftest import MAKERS
 
-VOLATILE = {"seconds", "before", "old_requests", "cached_seconds"}
+VOLATILE = {"seconds", "before", "old_requests", "cached_seconds", "everywhere"}
 """Facts that differ from one performance to the next by their nature."""
 ANSWERS: list[Answer] = [*Fault, Reply(stdout=b"\x1b[2J nonsense\n"), Reply(exit_code=1, stderr=b"\x1b[2J no")]
 
