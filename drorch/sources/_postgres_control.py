@@ -60,8 +60,8 @@ def _freed(host: Host, unit: str) -> Failure | None:
     seen = systemd.look((unit, _UMBRELLA) if unit.startswith("postgresql@") else (unit,))
     if isinstance(seen, Failure):
         return seen
-    held = [each for each in seen.units if each.held or each.load == "masked"]
-    return systemd.free(held) if held else None
+    masked = [each for each in seen.units if each.masked or each.load == "masked"]
+    return systemd.unmask(masked) if masked else None
 
 
 def hold(server: Server, host: Host) -> Failure | None:
@@ -70,7 +70,7 @@ def hold(server: Server, host: Host) -> Failure | None:
         return None
     systemd = _systemd(host)
     seen = systemd.look((server.replica.unit,))
-    return seen if isinstance(seen, Failure) else systemd.hold([each for each in seen.units if not each.held])
+    return seen if isinstance(seen, Failure) else systemd.mask([each for each in seen.units if not each.masked])
 
 
 def _pg_ctl(server: Server, place: Place, limit: float) -> Command:

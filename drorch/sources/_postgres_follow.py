@@ -1,6 +1,6 @@
 """A PostgreSQL server that once was a primary, or is empty or broken, becomes a standby of the leader."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from drorch.core.evidence import Evidence, Failure, Progress
 from drorch.core.model import Json
@@ -53,8 +53,8 @@ class Following:
         }
         state = look(self.server, self.tools, self.pair.follower)
         if isinstance(state, ReplicaState) and leader.leads(state):
-            return None
-        place = self._place(state)
+            return self._ended(state)
+        place = self._place(leader, state)
         if isinstance(place, Failure):
             return place
         refusal = self._refused(leader, state, place)
@@ -68,10 +68,34 @@ class Following:
         failure = failure or control.hold(self.server, self.pair.follower)
         return failure or self._made(leader, place)
 
-    def _place(self, state: ReplicaState | Failure) -> Place | Failure:
+    def _place(self, leader: Leader, state: ReplicaState | Failure) -> Place | Failure:
         settings = {} if isinstance(state, Failure) else state.facts.get("settings", {})
         data, config = settings.get("data_directory", ""), settings.get("config_file", "")
-        return find(self.server, self.tools, self.pair.follower, data=data, config=config)
+        return self._find(leader, data, config)
+
+    def _find(self, leader: Leader, data: str, config: str) -> Place | Failure:
+        """Its files; where there are none, the programs of the leader's version."""
+        version = leader.state.version.split(".")[0]
+        return find(self.server, self.tools, self.pair.follower, data=data, config=config, version=version)
+
+    def _ended(self, state: ReplicaState) -> Failure | None:
+        """It follows already; an attempt that was cut after that knows how it came about."""
+        data = str(state.facts["settings"]["data_directory"])
+        shop = Workshop(server=self.server, data=data, keep=self.keep)
+        stand = shop.stand(self.pair.follower)
+        if isinstance(stand, Failure):
+            return stand
+        self._remember(stand)
+        return shop.finish(self.tools, self.pair.follower)
+
+    def _remember(self, stand: Standing) -> None:
+        """What an attempt did that was cut after it."""
+        before = dict(stand.before)
+        self.exceptions += before.pop("exceptions", [])
+        self.facts |= before
+
+    def _mark(self, shop: Workshop) -> Failure | None:
+        return shop.mark(self.pair.follower, {**self.facts, "exceptions": self.exceptions})
 
     def _refused(self, leader: Leader, state: ReplicaState | Failure, place: Place) -> Failure | None:
         """Why nothing may be done to it."""
@@ -100,15 +124,15 @@ class Following:
         if isinstance(stand, Failure):
             return stand
         shop = shop.model_copy(update={"keep": stand.keep})
-        found = self._resumed(shop, stand) or find(self.server, self.tools, host, data=place.data, config=place.config)
+        found = self._resumed(shop, stand) or self._find(leader, place.data, place.config)
         if isinstance(found, Failure):
             return found
         way = Choice(self.server, self.pair.follower, leader, found, self.fresh).way()
-        failure = shop.mark(self.tools, host) or self._carried(leader, found, shop, way)
+        failure = self._carried(leader, found, shop, way)
         if failure is not None:
             return failure
-        if stand.kept or self.facts["how"] != "as it is":
-            self.facts["kept"] = f"{shop.kept}/data"
+        if self.facts["how"] == "as it is":
+            self._remember(stand)
         self._tell(f"starting it as a standby of {self.pair.leader.name}")
         settings = leader.settings(shop.data, self.pair.follower.name)
         failure = shop.settle(self.tools, host, settings)
@@ -132,6 +156,7 @@ class Following:
         if way.how == "as it is":
             self.facts["only_here"] = OnlyHere().facts() if way.parted is not None else None
             return None
+        self.facts["kept"] = f"{shop.kept}/data" if place.version else None
         if way.parted is not None and place.cluster == leader.state.cluster:
             failure = self._reported(place, shop, way.parted)
             if failure is not None:
@@ -145,8 +170,7 @@ class Following:
             done = self._rewound(leader, place, shop, stand)
             if not isinstance(done, str):
                 return done
-            way = replace(way, how="copied", why=done)
-            self.facts |= {"how": way.how, "reason": way.why}
+            self.facts |= {"how": "copied", "reason": done}
         return self._copied(leader, place, shop)
 
     def _reported(self, place: Place, shop: Workshop, parted: Fork) -> Failure | None:
@@ -168,7 +192,7 @@ class Following:
         if not stand.kept and stand.bytes * _SPARE > stand.free:
             return _no_room(host.name, f"keep {stand.bytes} bytes of what is there", stand)
         self._tell("keeping what is there")
-        failure = shop.preserve(self.tools, host)
+        failure = self._mark(shop) or shop.preserve(self.tools, host)
         if failure is not None:
             return failure
         if not place.clean:
@@ -203,7 +227,7 @@ class Following:
         done = shop.copy_leader(self.tools, host, place.binaries, leader.conninfo(), slot)
         if not done.ok:
             return leader.unreached(done, f"copying {self.pair.leader.name} to {host.name}")
-        return shop.swap(self.tools, host)
+        return self._mark(shop) or shop.swap(self.tools, host)
 
     def _streams(self, leader: Leader) -> Failure | None:
         """Wait until it receives from the leader, and has all that the leader had when this began."""

@@ -192,10 +192,8 @@ real=$(readlink -f -- "$data") && [ -n "$real" ] && data=$real
 [ -n "$config" ] || config=$data/postgresql.conf
 echo "data=$data"
 echo "config=$config"
-[ -d "$data" ] || exit 0
-[ -r "$data" ] || exit 91
-echo "there=1"
-echo "held=$(df --output=avail -B1 -- "$data" 2>/dev/null | tail -n 1 | tr -d ' ')"
+[ ! -d "$data" ] || [ -r "$data" ] || exit 91
+[ ! -d "$data" ] || echo "free=$(df --output=avail -B1 -- "$data" 2>/dev/null | tail -n 1 | tr -d ' ')"
 find /proc -mindepth 2 -maxdepth 2 -name cwd -printf '%h %l\n' 2>/dev/null | while read -r each where; do
     [ "$where" = "$data" ] || continue
     case $(cat "$each/comm" 2>/dev/null) in postgres | postmaster) ;; *) continue ;; esac
@@ -212,15 +210,16 @@ if [ -s "$data/postmaster.pid" ]; then
     esac
 fi
 [ ! -e "$data/standby.signal" ] || echo "signal=1"
-[ -s "$data/PG_VERSION" ] || exit 0
-version=$(cat "$data/PG_VERSION")
-echo "version=$version"
+version=$5
+[ ! -s "$data/PG_VERSION" ] || version=$(cat "$data/PG_VERSION")
 for folder in "$4" "/usr/lib/postgresql/$version/bin" "/usr/pgsql-$version/bin"; do
     [ -x "$folder/pg_controldata" ] && break
 done
 if [ ! -x "$folder/pg_controldata" ]; then folder=$(dirname -- "$(readlink -f -- "$(command -v pg_controldata)")"); fi
 [ -x "$folder/pg_controldata" ] || exit 92
 echo "binaries=$folder"
+[ -s "$data/PG_VERSION" ] || exit 0
+echo "version=$version"
 text=$("$folder/pg_controldata" -D "$data") || exit 93
 echo "$text" | sed 's/^/c:/'
 field() { echo "$text" | sed -n "s/^$1: *//p"; }
@@ -231,7 +230,7 @@ fi
 exit 0
 """
 """Where the server's files are, whether a process works there, and what they say. Arguments: unit, data folder,
-settings, programs; each may be empty. Run as the account that they belong to."""
+settings, programs, major version; each may be empty. Run as the account that they belong to."""
 
 _NOT_FOUND = {
     90: ("its data folder is not known", "say `data:` under `replica`"),
@@ -247,8 +246,6 @@ class Place(Frozen):
 
     data: str
     config: str
-    there: bool = False
-    """Whether the data folder exists."""
     free: int | None = None
     """Bytes free on its disk."""
     alive: int | None = None
@@ -320,7 +317,9 @@ class Place(Frozen):
         )
 
 
-def find(server: Server, tools: Tools, host: Host, *, data: str = "", config: str = "") -> Place | Failure:
+def find(
+    server: Server, tools: Tools, host: Host, *, data: str = "", config: str = "", version: str = ""
+) -> Place | Failure:
     """Where the server's files are, whether it runs, and what they say."""
     replica = server.replica
     said = (
@@ -328,6 +327,7 @@ def find(server: Server, tools: Tools, host: Host, *, data: str = "", config: st
         data or replica.data or "",
         config or replica.config or "",
         server.binaries or "",
+        version,
     )
     done = server.script(host, _FIND, *said, timeout=time_left(tools, 15.0))
     if not done.ok:
@@ -354,8 +354,7 @@ def _place(text: str) -> Place:
     return Place(
         data=said["data"],
         config=said["config"],
-        there="there" in said,
-        free=int(said["held"]) if said.get("held", "").isdigit() else None,
+        free=int(said["free"]) if said.get("free", "").isdigit() else None,
         alive=int(said["alive"]) if "alive" in said else None,
         signal="signal" in said,
         version=said.get("version", ""),

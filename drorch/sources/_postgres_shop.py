@@ -8,12 +8,15 @@ Everything here is a fixed script, safe to repeat wherever a former one was cut.
 - ``NAME.drorch-new``: a copy of the leader, whole; ``….part`` while it is not.
 """
 
+import json
 import posixpath
 from collections.abc import Mapping
 
+from pydantic import Field
+
 from drorch.core.evidence import Failure
 from drorch.core.host import Completed, Host
-from drorch.core.model import Frozen
+from drorch.core.model import Frozen, Json
 from drorch.core.secret import Secret
 from drorch.core.step import Tools
 from drorch.sources._postgres_look import Place
@@ -24,7 +27,10 @@ _LIMIT = 86_400.0
 _STAND = """
 data=$1 kept=$2 keep=$3
 marker=$kept.drorch-rejoin
-[ ! -s "$marker" ] || keep=$(cat "$marker")
+if [ -s "$marker" ]; then
+    keep=$(sed -n 1p "$marker")
+    echo "before=$(sed -n 2p "$marker")"
+fi
 echo "keep=$keep"
 [ ! -d "$kept.drorch-$keep/data" ] || echo "kept=1"
 [ ! -e "$kept.drorch-$keep/rewinding" ] || echo "rewinding=1"
@@ -38,8 +44,7 @@ echo "free=$(df --output=avail -B1 -- "$near" | tail -n 1 | tr -d ' ')"
 """
 _MARK = """
 marker=$1.drorch-rejoin
-rm -rf -- "$3.drorch-new" || exit 1
-printf "%s" "$2" > "$marker.part" && sync "$marker.part" && mv -f -- "$marker.part" "$marker"
+cat > "$marker.part" && sync "$marker.part" && mv -f -- "$marker.part" "$marker"
 """
 _KEEP = """
 data=$1 to=$2
@@ -76,7 +81,7 @@ sync -f -- "$data" && rm -f -- "$to/rewinding"
 _COPY = """
 data=$1 binaries=$2
 shift 2
-rm -rf -- "$data.drorch-new.part" || exit 1
+rm -rf -- "$data.drorch-new.part" "$data.drorch-new" || exit 1
 "$binaries/pg_basebackup" --pgdata="$data.drorch-new.part" "$@" || exit 1
 : > "$data.drorch-new.part/standby.signal" && sync -f -- "$data.drorch-new.part" &&
     mv -- "$data.drorch-new.part" "$data.drorch-new"
@@ -118,6 +123,8 @@ class Standing(Frozen):
     new: bool = False
     there: bool = False
     tablespaces: bool = False
+    before: dict[str, Json] = Field(default_factory=dict)
+    """What an attempt that was cut has done."""
     bytes: int = 0
     free: int = 0
 
@@ -145,14 +152,14 @@ class Workshop(Frozen):
         done = self.server.script(host, _STAND, self.data, self.base, self.keep, timeout=600)
         if not done.ok:
             return done.failure(f"looking at {self.data} on {host.name}")
-        said = dict(line.partition("=")[::2] for line in done.text.splitlines())
-        return Standing.model_validate(said)
+        said: dict[str, Json] = dict(line.partition("=")[::2] for line in done.text.splitlines())
+        return Standing.model_validate({**said, "before": json.loads(said.get("before") or "{}")})
 
-    def mark(self, tools: Tools, host: Host) -> Failure | None:
-        """From here on things change."""
-        return self._done(
-            self._run(tools, host, _MARK, self.base, self.keep, self.data), host, f"writing beside {self.data}"
-        )
+    def mark(self, host: Host, done: Mapping[str, Json]) -> Failure | None:
+        """From here on things change; ``done``: what an attempt after a cut must know to say how it came about."""
+        text = f"{self.keep}\n{json.dumps(done)}\n"
+        command = self.server.command("/bin/sh", "-c", _MARK, "drorch", self.base, stdin=text.encode())
+        return self._done(host.run(command), host, f"writing beside {self.data}")
 
     def preserve(self, tools: Tools, host: Host) -> Failure | None:
         """Keep what is there."""

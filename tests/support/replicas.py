@@ -17,18 +17,23 @@ import pytest
 
 from drorch.core.clock import SystemClock
 from drorch.core.evidence import Evidence, Failure
-from drorch.core.host import Host, LocalHostSpec
+from drorch.core.host import Command, Completed, Host, LineSink, LocalHostSpec
 from drorch.core.model import Json
 from drorch.core.replication import Pair as SidesPair
 from drorch.core.replication import ReplicaState, Replication
 from drorch.core.scene import RunKind
 from drorch.core.step import Tools
 from drorch.hosts.local import LocalHost
+from drorch.sources import _postgres_shop as shop
 from drorch.sources.postgres import Postgres
 from support.postgres import SUPERUSER, _account, _as, _free_port, binaries
 from support.tools import Cut, World, WorldTools
 
 _LIMIT = 30.0
+_CHANGES = (
+    *(shop._MARK, shop._KEEP, shop._WRITE, shop._TAKE_BACK, shop._RECOVER, shop._REWIND),
+    *(shop._COPY, shop._SWAP, shop._FOLLOW, shop._LOGIN, shop._DONE),
+)
 _PLACE = "/dev/shm" if shutil.disk_usage("/dev/shm").free > 1 << 30 else "/tmp"
 """Where syncing costs nothing, if there is room."""
 _CONFIG = """
@@ -115,6 +120,13 @@ class Node:
         log = self.data / "log"
         assert not done.returncode, done.stdout + done.stderr + (log.read_bytes() if log.exists() else b"")
 
+    def become_another(self) -> None:
+        """Another database than all others, by its system identifier; while it does not run."""
+        with (self.data / "global" / "pg_control").open("r+b") as control:
+            control.write(b"\1stranger"[:8])
+        words = [*_as(_account()), str(self.bin / "pg_resetwal"), "-f", "-D", str(self.data)]
+        subprocess.run(words, check=True, capture_output=True, env={"PATH": "/usr/bin:/bin"}, cwd="/", timeout=60)
+
     def start(self) -> None:
         """Start it, and wait until it answers."""
         self.ctl("-l", str(self.data / "log"), "start")
@@ -138,6 +150,9 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         until(lambda: not self.processes(), f"{self.name} is gone")
+        # Nobody may be there to bury the dead, and PostgreSQL takes a process that is only not buried for alive.
+        for lock in (self.data / "postmaster.pid", self.folder / self.name / f".s.PGSQL.{self.port}.lock"):
+            lock.unlink(missing_ok=True)
 
     def processes(self) -> list[int]:
         """All that work in its data folder."""
@@ -199,9 +214,9 @@ class Pair:
         """Where it runs."""
         return self.world.hosts[node.name]
 
-    def tools(self, *, seconds: float = 30.0, cut: int = 0) -> Tools:
-        """For one attempt; with ``cut`` it is cut after so many commands."""
-        return WorldTools(self.world, "step", Cut(cut), repeated=False, length=timedelta(seconds=seconds))
+    def tools(self, *, seconds: float = 30.0) -> Tools:
+        """For one attempt."""
+        return WorldTools(self.world, "step", Cut(), repeated=False, length=timedelta(seconds=seconds))
 
     def promoted(self, *, seconds: float = 30.0) -> Evidence | Failure:
         """Promote the standby."""
@@ -221,8 +236,9 @@ class Pair:
     ) -> Evidence | Failure:
         """Make one follow the other: the old primary the promoted standby unless said."""
         follower, leader = follower or self.primary, leader or self.standby
-        tools = self.tools(seconds=more.pop("seconds", 60.0), cut=cut)
-        way = SidesPair(tools.host(follower.name), tools.host(leader.name), "127.0.0.1")
+        tools = self.tools(seconds=more.pop("seconds", 60.0))
+        counting: Any = Changing(tools.host(follower.name), Cut(cut))
+        way = SidesPair(counting, tools.host(leader.name), "127.0.0.1")
         return self.replication(follower).follow(tools, way, keep=more.pop("keep", "run-1"), **more)
 
     def look(self, node: Node) -> ReplicaState:
@@ -231,11 +247,33 @@ class Pair:
         assert isinstance(state, ReplicaState), state
         return state
 
+    def own(self) -> None:
+        """Give what a test made to the servers' account."""
+        _own(self.folder)
+
     def end(self) -> None:
         """Leave no process."""
         for node in (self.primary, self.standby):
             node.go_on()
             node.kill()
+
+
+@dataclass
+class Changing:
+    """A host on which whatever changes files or processes counts; the rest may be asked as often as one likes."""
+
+    inner: Host
+    cut: Cut
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever it stands before
+        return getattr(self.inner, name)
+
+    def run(self, command: Command, *, on_line: LineSink | None = None) -> Completed:
+        """Execute; the cut comes after."""
+        done = self.inner.run(command, on_line=on_line)
+        if "pg_ctl" in command.argv or any(script in command.argv for script in _CHANGES):
+            self.cut.effect()
+        return done
 
 
 def until(truth: Callable[[], bool], what: str, *, within: float = _LIMIT) -> None:
