@@ -1,6 +1,5 @@
 """The disk of a lab host: its own changes, in memory, over a layer over this machine's files."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 from lab import layer, raze
 from lab.waiting import LabFailed
 
-_SIZE = "256m"
+_SIZE = "8g"  # of which only what is written takes memory
 
 
 @dataclass(frozen=True)
@@ -61,24 +60,24 @@ class Disk:
         """The text of a file."""
         return self._at(path).read_text()
 
-    def fill(self, where: str = "/") -> None:
-        """Leave no byte free: of all, or of one of the `volumes`."""
-        file = self._filling(where)
-        with file.open("wb") as filling, contextlib.suppress(OSError):
-            while True:
-                free = os.statvfs(file)
-                block = max(free.f_bavail * free.f_frsize, free.f_frsize)
-                os.posix_fallocate(filling.fileno(), os.fstat(filling.fileno()).st_size, block)
+    def fill(self, where: str = "/", *, but: int = 0) -> None:
+        """Leave no byte free, or so many, on the disk or on one of its `volumes`: it shrinks around what it holds."""
+        now = os.statvfs(self._mounted(where))
+        _remount(self._mounted(where), f"size={(now.f_blocks - now.f_bfree) * now.f_frsize + but}")
 
     def free(self, where: str = "/") -> None:
-        """Take away what `fill` put there."""
-        self._filling(where).unlink(missing_ok=True)
+        """Undo `fill`."""
+        _remount(self._mounted(where), f"size={self.volumes.get(where, _SIZE)}")
 
-    def _filling(self, where: str) -> Path:
-        return self._at(where) / ".filling"
+    def _mounted(self, where: str) -> Path:
+        return self.folder if where == "/" else self._at(where)
 
     def _at(self, path: str | Path) -> Path:
         return self.root / str(path).lstrip("/")
+
+
+def _remount(where: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", where], check=True)
 
 
 def _mount(kind: str, where: Path, options: str) -> None:

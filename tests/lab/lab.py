@@ -166,7 +166,7 @@ class Lab:
     def reset(self) -> None:
         """As at first: every disk, process, address, cable and state. Host keys and machine ids are the same again."""
         self.clear()
-        volumes = {database.VOLUME: "384m"}
+        volumes = {database.VOLUME: "8g"}
         self.hosts = {
             "edge": Host("edge", self.network, network.EDGE, (network.SECOND_DNS,)),
             "web1": Host("web1", self.network, network.WEB1, (), volumes),
