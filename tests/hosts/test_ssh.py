@@ -289,6 +289,30 @@ def test_forbidden_forwarding(sshd_factory: SshdFactory, ssh: Opener, tmp_path: 
     assert host.run(Command(("true",))).ok
 
 
+def test_a_silent_port_keeps_no_command_waiting(sshd: Sshd, ssh: Opener) -> None:
+    """While a port is dialled that says nothing, commands on the same connection begin as ever."""
+    host = ssh(sshd.spec)
+    host.run(Command(("true",)))
+    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for visitor in (first, second):  # whoever comes after them is not answered at all
+            visitor.settimeout(0)
+            visitor.connect_ex(server.getsockname())
+
+        def dial() -> None:
+            with host.dial(*server.getsockname(), timeout=3):
+                pass
+
+        with ThreadPoolExecutor(1) as pool:
+            dialling = pool.submit(dial)
+            for _ in range(3):
+                assert host.run(Command(("true",))).ok
+                assert not dialling.done()
+            with pytest.raises(HostError, match="nothing answers"):
+                dialling.result()
+
+
 def test_public_forwarding_is_refused(sshd_factory: SshdFactory, ssh: Opener, tmp_path: Path) -> None:
     """A server that would offer a published port to the world is refused, and the port closed again."""
     host = ssh(sshd_factory(options="GatewayPorts yes").spec)

@@ -6,6 +6,7 @@ Everything that paramiko would wait for without an end is waited for with one.
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -90,6 +91,7 @@ class Connection:
             Unreachable: it does not answer in time.
         """
         late = Unreachable(f"{self._name}: the server opens no channel in {within:.0f} s", hint="the machine may hang")
+        began = time.monotonic()
         if not self._opening.acquire(timeout=within):
             raise late
         try:
@@ -97,22 +99,23 @@ class Connection:
         except paramiko.ChannelException as error:
             raise NoSession(str(error)) from error
         except _ANSWERED as error:
-            if self.alive:
-                raise late from error
-            raise Lost(str(error)) from error
+            if not self.alive:
+                raise Lost(str(error)) from error
+            if time.monotonic() - began < within:  # a refusal whose reason a `dial` in another thread was told
+                raise NoSession(str(error)) from error
+            raise late from error
         finally:
             self._opening.release()
 
     def dial(self, address: str, port: int, within: float) -> paramiko.Channel:
-        """A channel to a TCP port as seen from the machine.
+        """A channel to a TCP port as seen from the machine. No command waits while an address there is silent.
 
         Raises:
             Lost: the connection is gone.
             HostError: nothing answers there.
         """
         try:
-            with self._opening:
-                return self._transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=within)
+            return self._transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=within)
         except paramiko.ChannelException as error:
             hint = "the server forbids it: AllowTcpForwarding in its sshd_config" if error.code == 1 else ""
             raise HostError(f"{self._name}: nothing answers at {address}:{port}", hint=hint) from error
