@@ -38,13 +38,22 @@ from support.mirrors import Home, offsite
 from support.signers import signer
 from support.tools import CANARY, START, Cut, World, WorldTools, step_name, words_of
 from support.turns import FENCED
+from support.twins import twinned
 from support.units import FakeUnit, machine
 from support.web import Web
 
 ADAPTER: TypeAdapter[Step] = TypeAdapter(AnyStep)
 VOLATILE = frozenset(
     {"seconds", "latency_ms", "tries", "pid", "started_ticks", "bytes_freed", "bytes_written", "check_seconds"}
-    | {"uploaded", "uploaded_bytes", "looked_at", "extended", "versions", "tried"}  # what this attempt had to do
+    | {
+        "uploaded",
+        "uploaded_bytes",
+        "looked_at",
+        "extended",
+        "versions",
+        "before",
+        "tried",
+    }  # what this attempt had to do
 )
 """Facts that differ from one performance to the next by their nature."""
 
@@ -209,7 +218,42 @@ def _cold(world: World) -> Earlier:
     return FENCED
 
 
+def _led(world: World) -> Earlier:
+    (world.root / "standby" / "leads").write_text("primary\n")
+    return FENCED
+
+
+def _with_twin(world: World, said: Json) -> Json:
+    twinned(world)
+    return said
+
+
+_LEADING = {
+    "host": "standby",
+    "run": ["sh", "-c", 'test -n "$TOKEN" && echo "$1" >leads', "sh", "{{ to }}"],
+    "check": ["cat", "leads"],
+    "hold": ["touch", "held"],
+    "release": ["rm", "-f", "held"],
+    "env": {"TOKEN": {"secret": "canary"}},
+}
+
 EXAMPLES: dict[str, tuple[Example, ...]] = {
+    "promote": (
+        Example(
+            lambda world, _: _with_twin(world, {"kind": "promote", "source": "database"}), "failover", lambda _: FENCED
+        ),
+    ),
+    "caught_up": (
+        Example(lambda world, _: _with_twin(world, {"kind": "caught_up", "source": "database"}), "failover"),
+    ),
+    "rejoin": (
+        Example(
+            lambda world, _: _with_twin(
+                world, {"kind": "rejoin", "source": "database", "host": "primary", "leader": "standby"}
+            ),
+            "failover",
+        ),
+    ),
     "backup": (
         Example(lambda *_: {"kind": "backup", "source": "media"}, "backup"),
         Example(lambda *_: {"kind": "backup", "source": "orders"}, "backup"),
@@ -344,6 +388,8 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(lambda *_: {"kind": "claim", "store": "offsite"}, "failover", _claimable_once_probed),
     ),
     "release": (Example(lambda *_: {"kind": "release", "store": "offsite"}, "failover", _claimed),),
+    "switch": (Example(lambda *_: {"kind": "switch", "via": {"command": _LEADING}}, "failover", _led),),
+    "hold": (Example(lambda *_: {"kind": "hold", "via": {"command": _LEADING}}, "failover", _led),),
     "cleanup": (Example(lambda *_: {"kind": "cleanup"}, before=_everything),),
 }
 CASES = [
