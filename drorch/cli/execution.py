@@ -3,6 +3,7 @@
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from types import FrameType
@@ -225,12 +226,22 @@ def _ending(plan: Plan, run: Run, ending: Ending) -> list[str]:
             lines.append(f"  what to do: {printable(ending.hint)}")
     if plan.kind == "maintenance":
         lines.extend(_places(ending))
+    if plan.scene.moves:
+        lines.extend(f"  {printable(text)}" for text in _moved(plan, run, ending))
     measured = run.detail.get("measured", {})
     if plan.kind == "drill" and ending.state.good:
         rto, rpo = measured.get("rto_seconds"), measured.get("rpo_seconds")
         if rto is not None and rpo is not None:
             lines.append(f"  measured: back in {seconds(rto)}, at most {seconds(rpo)} of data lost")
     return lines
+
+
+def _moved(plan: Plan, run: Run, ending: Ending) -> Iterator[str]:
+    """Where the service is now, what that cost, what comes next."""
+    from drorch.reports.moved import ending_words, moved_by  # noqa: PLC0415 - only who moves a service pays
+
+    did = moved_by(plan, [{**one.model_dump(mode="json"), "state": one.state} for one in ending.attempts], run.detail)
+    return ending_words(did, run.id) if did else iter(())
 
 
 def _places(ending: Ending) -> list[str]:

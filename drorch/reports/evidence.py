@@ -4,43 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drorch.core.approval import note_words
 from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
 from drorch.engine.journal import Record, Run
 from drorch.engine.plan import Plan
+from drorch.reports.events import Answered, Attempted, event, mapping, seconds, texts, with_undo
 from drorch.reports.gaps import Attention, attention
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """One attempt of a step."""
-
-    step: str
-    number: int
-    state: str
-    started: datetime
-    ended: datetime
-    took: timedelta
-    facts: Mapping[str, Json]
-    source: str = ""
-    level: str = ""
-    exceptions: tuple[str, ...] = ()
-    why: str = ""
-    hint: str = ""
-    unknown: bool = False
-    """Whether even the failure is not certain."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What a person said."""
-
-    at: datetime
-    step: str
-    verb: str
-    by: str
-    note: str
+from drorch.reports.moved import Moved, moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +61,12 @@ class RunReport:
     never_begun: tuple[str, ...]
     """Steps of the plan without an attempt."""
     attention: Attention | None
+    moved: Moved | None
+    """Of a failover or failback: what it led where."""
+    rehearsed: tuple[str, ...]
+    """Of a drill of a failover: the steps that were really done, apart from everything live."""
+    looked_at: tuple[str, ...]
+    """The same: those of which only was looked whether they could work."""
 
 
 def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool) -> RunReport:
@@ -98,11 +74,13 @@ def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool) 
 
     ``alive``: whether a process works on it now.
     """
-    timeline = tuple(_event(record) for record in records if record.body.get("what") in ("attempt", "answer"))
-    attempts = [event for event in timeline if isinstance(event, Attempted)]
+    happened = [found for found in map(event, records) if found is not None]
+    attempts = with_undo(found for found in happened if isinstance(found, Attempted))
+    marked = iter(attempts)
+    timeline = tuple(next(marked) if isinstance(found, Attempted) else found for found in happened)
     began = next((record.body for record in records if record.body.get("what") == "started"), {})
     wants = None if run.state.final or (alive and "topic" not in run.detail) else attention(run)
-    measured = _mapping(run.detail.get("measured"))
+    measured = mapping(run.detail.get("measured"))
     begun = {attempt.step for attempt in attempts}
     return RunReport(
         run=run.id,
@@ -119,9 +97,9 @@ def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool) 
         ended=run.ended,
         why=str(run.detail.get("why") or ""),
         hint=str(run.detail.get("hint") or ""),
-        exceptions=_texts(run.detail.get("exceptions")),
-        rto=_length(measured.get("rto_seconds")),
-        rpo=_length(measured.get("rpo_seconds")),
+        exceptions=texts(run.detail.get("exceptions")),
+        rto=seconds(measured.get("rto_seconds")),
+        rpo=seconds(measured.get("rpo_seconds")),
         rto_objective=plan.service.objectives.rto,
         rpo_objective=plan.service.objectives.rpo,
         measured=measured,
@@ -129,6 +107,9 @@ def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool) 
         timeline=timeline,
         never_begun=tuple(planned.id for planned in plan.steps() if planned.id not in begun),
         attention=wants,
+        moved=moved(run, records, plan),
+        rehearsed=tuple(one.step for one in attempts if one.succeeded and one.facts.get("rehearsed")),
+        looked_at=tuple(one.step for one in attempts if one.succeeded and one.facts.get("rehearsed") is False),
     )
 
 
@@ -150,36 +131,6 @@ def altered(run: Run, records: Sequence[Record]) -> str:
     return ""
 
 
-def _event(record: Record) -> Attempted | Answered:
-    body = record.body
-    if body["what"] == "answer":
-        return Answered(
-            at=record.at,
-            step=str(body.get("step") or ""),
-            verb=str(body.get("verb") or ""),
-            by=str(body.get("by") or ""),
-            note=note_words(str(body.get("note") or "")),
-        )
-    evidence, failure = _mapping(body.get("evidence")), _mapping(body.get("failure"))
-    started, ended = datetime.fromisoformat(str(body["started"])), datetime.fromisoformat(str(body["ended"]))
-    aborted = body.get("aborted_by")
-    return Attempted(
-        step=str(body["step"]),
-        number=int(body["number"]),
-        state=str(body.get("state") or ""),
-        started=started,
-        ended=ended,
-        took=ended - started,
-        facts=_mapping(evidence.get("facts") or failure.get("facts")),
-        source=str(evidence.get("source") or ""),
-        level=str(evidence.get("level") or ""),
-        exceptions=_texts(evidence.get("exceptions")),
-        why=str(failure.get("why") or (f"not begun: {aborted} ended the run" if aborted else "")),
-        hint=str(failure.get("hint") or ""),
-        unknown=bool(failure.get("unknown")),
-    )
-
-
 def _points(attempts: Iterable[Attempted], measured: Mapping[str, Json]) -> tuple[Shown, ...]:
     levels: dict[str, set[str]] = {}
     snapshots: dict[str, tuple[str, str]] = {}
@@ -189,8 +140,8 @@ def _points(attempts: Iterable[Attempted], measured: Mapping[str, Json]) -> tupl
             if "snapshot" in attempt.facts:
                 time = attempt.facts.get("snapshot_time") or attempt.facts.get("time") or ""
                 snapshots[attempt.source] = (str(attempt.facts["snapshot"]), str(time))
-    for source, top in _mapping(measured.get("levels")).items():
-        skipped = _texts(_mapping(measured.get("skipped")).get(source))
+    for source, top in mapping(measured.get("levels")).items():
+        skipped = texts(mapping(measured.get("skipped")).get(source))
         ladder = [level.value for level in ProofLevel]
         below = ladder[: ladder.index(top)] if top in ladder else []
         levels.setdefault(source, set()).update([str(top), *(level for level in below if level not in skipped)])
@@ -208,15 +159,3 @@ def _shown(source: str, snapshot: str, time: str, shown: set[str]) -> Shown:
         skipped=tuple(level for level in ladder[: max(height, 0)] if level not in shown),
         open=tuple(ladder[height + 1 :]),
     )
-
-
-def _mapping(value: Json) -> Mapping[str, Json]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _texts(value: Json) -> tuple[str, ...]:
-    return tuple(str(item) for item in value) if isinstance(value, list | tuple) else ()
-
-
-def _length(value: Json) -> timedelta | None:
-    return timedelta(seconds=value) if isinstance(value, int | float) else None

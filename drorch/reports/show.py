@@ -7,7 +7,9 @@ from zoneinfo import ZoneInfo
 
 from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
-from drorch.reports.evidence import Answered, Attempted, RunReport, Shown
+from drorch.reports.events import Answered, Attempted
+from drorch.reports.evidence import RunReport, Shown
+from drorch.reports.moved import moved_lines, rehearsal_lines
 from drorch.reports.text import Line, Span, Style, columns, length, line, moment, precise, size
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -18,6 +20,7 @@ _LONGEST = 160
 _LESS = frozenset(
     {"directory", "facts", "hostname", "machine_id", "places", "snapshots", "snapshot_time", "time", "token"}
     | {"request", "signature"}
+    | {"loss", "loss_words", "proof", "rung"}
 )
 """Facts that only ``--json`` shows: they repeat others, or matter to programs."""
 _GOOD = ("completed", "succeeded")
@@ -39,7 +42,8 @@ def run_lines(report: RunReport, zone: ZoneInfo) -> list[Line]:
     """The whole report."""
     return [
         *_head(report, zone),
-        *_measured(report),
+        *(moved_lines(report.moved) if report.moved else _measured(report)),
+        *rehearsal_lines(report.rehearsed, report.looked_at),
         *_shown(report, zone),
         line(""),
         *(each for event in report.timeline for each in _event(event, zone)),
@@ -118,6 +122,7 @@ def _event(event: Attempted | Answered, zone: ZoneInfo) -> Iterator[Line]:
     level = [Span(f"  {event.source} {event.level}".replace("   ", "  "), "good")] if event.level else []
     took = f"  {precise(event.took.total_seconds())}"
     state = "" if event.state == "succeeded" else f"  {event.state.replace('_', ' ')}"
+    state += "  taken back" if event.undo and event.succeeded else "  (taking it back)" if event.undo else ""
     unknown = ", and what it did is unknown" if event.unknown else ""
     yield line(
         f"{event.started.astimezone(zone):%H:%M:%S}  ",

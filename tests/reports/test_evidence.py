@@ -14,7 +14,8 @@ from drorch.core.model import Json
 from drorch.core.step import RunState
 from drorch.engine.journal import Journal, Run
 from drorch.engine.plan import Plan, make_plan
-from drorch.reports.evidence import Answered, Attempted, RunReport, altered, run_report
+from drorch.reports.events import Answered, Attempted
+from drorch.reports.evidence import RunReport, altered, run_report
 from drorch.reports.listing import listed
 from drorch.reports.show import fact, run_lines
 from drorch.reports.text import render, to_json
