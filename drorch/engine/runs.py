@@ -280,7 +280,15 @@ class Runs:
             waited = Waiting(run.id, run.state, run.detail) if "topic" in run.detail else None
             if run.state in (RunState.PENDING, RunState.PAUSED_OPERATOR):
                 self.journal.stand(run.id, RunState.RUNNING, self.clock.now())
+            if resumed and waited is None:
+                self._went_on(run)
             return self._execute(performer, story, halt, ask, (waited, answer) if waited and answer else None)
+
+    def _went_on(self, run: Run) -> None:
+        """Record who goes on with a run that was cut or paused: perhaps somebody else, on another machine."""
+        now = self.clock.now()
+        said = {"what": "went on", "by": operator(), "after": run.state.value}
+        self.journal.append(run.id, f"went on {now.isoformat()}", now, said)
 
     def _execute(
         self,

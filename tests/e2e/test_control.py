@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from drorch.core.step import RunState
+from drorch.engine.runs import operator
 from support.hands import appending, eventually, runbook, running, touched
 from support.site import Site
 
@@ -39,6 +40,8 @@ def test_a_stopped_run_says_how_to_go_on_and_goes_on(shop: Site) -> None:
     with running(shop, "resume", run.id):
         eventually(lambda: touched(shop, "second") == 2, "the second step began again")
     assert touched(shop, "first") == 1, "what has a record is not done again"
+    (went_on,) = [record.body for record in shop.records(run.id) if record.body["what"] == "went on"]
+    assert (went_on["after"], went_on["by"]) == ("running", operator())
 
 
 def test_a_paused_run_is_retried_skipped_or_aborted(shop: Site) -> None:
