@@ -37,6 +37,7 @@ VERBS: Final[Mapping[str, str]] = {
     "posture": "Count copies, media, off-site and immutable ones; name single points of failure.",
     "runs": "List runs.",
     "show": "Show a run with its evidence.",
+    "timeline": "Write what happened, when, and by whose word, for the review afterwards.",
     "resume": "Go on with a run that was stopped or killed.",
     "retry": "Answer a paused run: try the failed step again.",
     "skip": "Answer a paused run: leave the step out and go on.",

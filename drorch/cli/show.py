@@ -1,16 +1,9 @@
 """`drorch show RUN`."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import click
 
 from drorch.cli.main import app, say_json
 from drorch.core.exits import Exit
-
-if TYPE_CHECKING:
-    from drorch.app import App
-    from drorch.engine.journal import Record, Run
 
 
 @click.command("show")
@@ -19,7 +12,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: str, *, verifying: bool, as_json: bool) -> Exit:
     """Show RUN, its unique beginning, or `last`: what was done, measured and proven."""
-    from drorch.cli.reading import find_run, zone_of  # noqa: PLC0415 - help needs none of this
+    from drorch.cli.reading import doubts_of, find_run, zone_of  # noqa: PLC0415 - help needs none of this
     from drorch.reports.evidence import run_report  # noqa: PLC0415 - the same
     from drorch.reports.show import run_lines  # noqa: PLC0415 - the same
     from drorch.reports.text import Span, line, to_json, write  # noqa: PLC0415 - the same
@@ -29,7 +22,7 @@ def command(run: str, *, verifying: bool, as_json: bool) -> Exit:
     records = tuple(drorch.journal.records(found.id))
     alive = not found.state.final and drorch.runs.alive(found)
     report = run_report(found, records, drorch.runs.plan(found), alive=alive)
-    doubts = _doubts(drorch, found, records) if verifying else ()
+    _, doubts = doubts_of(drorch, [(found, records)]) if verifying else (None, ())
     if as_json:
         say_json({**to_json(report), **({"believable": not doubts, "doubts": list(doubts)} if verifying else {})})
         return Exit.FAILED if doubts else Exit.OK
@@ -38,16 +31,3 @@ def command(run: str, *, verifying: bool, as_json: bool) -> Exit:
         write([line(Span("✓ every record of the journal is chained and signed, and this run is as recorded", "good"))])
     write([line(Span(f"✗ not to be believed: {doubt}", "bad"), hanging=2) for doubt in doubts])
     return Exit.FAILED if doubts else Exit.OK
-
-
-def _doubts(drorch: "App", run: "Run", records: "Sequence[Record]") -> tuple[str, ...]:
-    """Why what is shown cannot be believed; empty when it can."""
-    from drorch.reports.evidence import altered  # noqa: PLC0415 - only for this
-    from drorch.vault.signing import KEY_FILE, Signer, verify  # noqa: PLC0415 - cryptography takes its time
-
-    keys = drorch.settings.state / "keys"
-    trusted = Signer.open(keys).public if (keys / KEY_FILE).exists() else None
-    broken = drorch.journal.verify(verify, trusted=trusted)
-    chain = f"the journal, from record {broken.seq} on: {broken.why}" if broken else ""
-    own_key = "" if trusted else f"the key that signs is not in {keys}, so anybody could have signed"
-    return tuple(doubt for doubt in (chain, own_key, altered(run, records)) if doubt)
