@@ -202,13 +202,22 @@ class App:
         self.clock: Clock = SystemClock(self.halt)
 
     @cached_property
+    def written(self) -> Documents:
+        """Inventory and runbooks as their files have them.
+
+        Raises:
+            ConfigError: they are wrong.
+        """
+        return load(self.settings.config, self.settings.runbooks)
+
+    @cached_property
     def documents(self) -> Documents:
         """Inventory and runbooks; each service's primary is the host on which it lives by now.
 
         Raises:
             ConfigError: they are wrong.
         """
-        documents = load(self.settings.config, self.settings.runbooks)
+        documents = self.written
         homes = {name: home["host"] for name in documents.inventory.services if (home := self.home(name))}
         return replace(documents, inventory=settled(documents.inventory, homes)) if homes else documents
 

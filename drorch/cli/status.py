@@ -31,6 +31,7 @@ def command(service: str | None, *, check: bool, as_json: bool) -> Exit:
         drorch.clock.now(),
         daemon=drorch.settings.state.exists() and drorch.leases.held("daemon"),
         only=service,
+        written={name: one.primary for name, one in drorch.written.inventory.services.items()},
     )
     if as_json:
         say_json({**to_json(standing), "good": standing.good})

@@ -16,6 +16,7 @@ from drorch.engine.journal import Journal, Run
 from drorch.engine.plan import make_plan
 from drorch.reports.counting import shown
 from drorch.reports.gaps import Attention, attention
+from drorch.reports.homes import home_gaps
 from drorch.reports.kit import MADE, documents_digest, kit_gaps
 from drorch.reports.live import live_gaps, live_key, rehearsal_gaps
 from drorch.reports.offsite import mirrors_of, offsite_gaps
@@ -52,8 +53,11 @@ def stand(
     *,
     daemon: bool,
     only: str | None = None,
+    written: Mapping[str, str] | None = None,
 ) -> Standing:
-    """How each service, or ``only`` that one, stands. ``alive`` is asked about unfinished runs only."""
+    """How each service, or ``only`` that one, stands. ``alive`` is asked about unfinished runs only; ``written`` is
+    where the inventory's file says that each service lives.
+    """
     runs: dict[str, list[Run]] = defaultdict(list)
     for run in journal.runs(service=only):
         runs[run.service].append(run)
@@ -83,6 +87,7 @@ def stand(
                     *records.gaps(name, mine),
                     *kit_gaps(name, runbooks, kit, documents, now),
                     *live_gaps(name, runbooks, live, now),
+                    *home_gaps(name, service, journal, runs=mine, written=(written or {}).get(name), zone=look.zone),
                     *rehearsal_gaps(name, runbooks, mine, now),
                 ),
             )
