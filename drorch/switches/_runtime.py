@@ -70,6 +70,11 @@ class Line:
         """Whether it does."""
         return self.status.startswith("UP") or self.status == "no check"
 
+    @property
+    def untried(self) -> bool:
+        """Whether HAProxy takes it for up only until its first health check is over."""
+        return self.check.removeprefix("* ").startswith("INI")
+
 
 _STATUS = re.compile(r"^(UP|DOWN|NOLB|MAINT|DRAIN|no check|OPEN|FULL|STOP|PAUSED|WAITING)( .*)?$")
 

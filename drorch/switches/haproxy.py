@@ -20,7 +20,7 @@ from drorch.switches._saved import lasting, save
 PAUSE = 0.05
 """Seconds between two looks."""
 RISE = 5.0
-"""Seconds for which a server that HAProxy's health check holds for down is waited for."""
+"""Seconds for which a server is waited for that HAProxy has not checked yet, or holds for down."""
 
 HaproxyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]+$")]
 HostPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./@+-]+$")]
@@ -107,6 +107,7 @@ class Haproxy(Way):
                 hint="does a `track` or an agent keep a server in its state? look at `show servers state`",
                 facts=after.traffic().facts,
             )
+        self.release(tools, turn)  # those who wait need not wait for the health check as well; the step asks again
         failure = self._risen(tools, turn, after)
         if failure is not None:
             return failure
@@ -249,10 +250,14 @@ class Haproxy(Way):
         )
 
     def _risen(self, tools: Tools, turn: Turn, found: "_Backend") -> Failure | None:
-        """Why customers are not served though they are led there: HAProxy's own health check says no."""
+        """Why customers are not served though they are led there: HAProxy's own health check says no. A server that
+        was in maintenance counts as up until it was checked once, so that is waited for.
+        """
         until = tools.clock.monotonic() + min(RISE, tools.deadline.remaining())
-        while not found.new.serves:
+        while not found.new.serves or found.new.untried:
             if tools.clock.monotonic() >= until:
+                if found.new.serves:
+                    return None
                 return Failure(
                     why=f"{self.title} leads to {found.new.name}, and holds it for down ({found.new.status}):"
                     f" {printable(found.new.check) or 'no check says why'}",
