@@ -1,14 +1,12 @@
 """``fence``: make sure that the old primary can no longer accept writes, and prove it."""
 
-import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from drorch.core.errors import DrorchError, Interrupted, Refused, Unreachable
+from drorch.core.errors import DrorchError, Refused
 from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.fence import Proof, Rung
 from drorch.core.finding import Finding, Standing
@@ -17,13 +15,11 @@ from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.fences import AnyRung
 from drorch.fences.attest import Attest
-from drorch.steps._intent import note, noted
-from drorch.steps._replicas import standing
+from drorch.steps._ladder import Look, Tried, lift, succeeded
 from drorch.steps._safe import fence_facts
 
 SLACK = timedelta(minutes=1)
 """Beside what the rungs may take."""
-_AGAIN = 1.0  # seconds until a host that boots is asked again
 _SPARE = 0.5  # seconds of a look's time that are kept for telling what was seen
 
 _RUNG: TypeAdapter[Rung] = TypeAdapter(AnyRung)
@@ -102,7 +98,7 @@ class Fence(Step):
         word = earlier.get(tools.step)
         if word is not None and word.facts.get("attested_by") and rungs and isinstance(rungs[-1], Attest):
             return self._attested(tools, word, rungs[-1])
-        tried = _Tried(tools, self.host)
+        tried = Tried(tools, self.host)
         for rung in rungs:
             proof = rung.stands(tools, self.host)
             if proof is not None:
@@ -118,7 +114,7 @@ class Fence(Step):
 
     def undo(self, tools: Tools, evidence: Evidence) -> Outcome:
         """Take the fence away, and what rungs did that proved nothing; never where another host rules by now."""
-        failure = _succeeded(tools, self.host)
+        failure = succeeded(tools, self.host)
         if failure is not None:
             return failure
         proof = Proof.model_validate(evidence.facts["proof"])
@@ -127,21 +123,21 @@ class Fence(Step):
             if one.get("said", evidence.facts["rung"]) != evidence.facts["rung"]:
                 rung = _RUNG.validate_python(one["said"])
                 lifting.append((rung, Proof(host=self.host, rung=rung.word, words="it was tried", facts=one["facts"])))
-        return self._gone([(rung, _lifted(tools, rung, what, wait=True)) for rung, what in lifting])
+        return self._gone([(rung, lift(tools, rung, what, wait=True)) for rung, what in lifting])
 
     def retract(self, tools: Tools) -> Outcome:
         """Take away what rungs did or began; which did is noted, seen on the host, or told by what stands."""
-        failure = _succeeded(tools, self.host)
+        failure = succeeded(tools, self.host)
         if failure is not None:
             return failure
-        acted = _Tried(tools, self.host).acted
+        acted = Tried(tools, self.host).acted
         rungs = [(rung, acted.get(rung.word)) for rung in self._acting(self._rungs(tools.scene))]
         outside = [(one, facts) for one, facts in rungs if not one.graceful and (facts or one.stands(tools, self.host))]
         lifted = []
         for rung, facts in (*reversed(outside), *((one, facts) for one, facts in reversed(rungs) if one.graceful)):
             what = Proof(host=self.host, rung=rung.word, words="it was tried", facts=facts or {})
             wait = bool(outside) or facts is not None  # it answered then, or was just powered on
-            lifted.append((rung, _lifted(tools, rung, what, wait=wait)))
+            lifted.append((rung, lift(tools, rung, what, wait=wait)))
         return self._gone(lifted)
 
     def _gone(self, lifted: list[tuple[Rung, Failure | None]]) -> Outcome:
@@ -157,7 +153,7 @@ class Fence(Step):
     def preflight(self, tools: Tools) -> Iterable[Finding]:
         """What every rung finds; and whether anything but a person's word works now."""
         rungs = [rung for rung in self._rungs(tools.scene) if not isinstance(rung, Attest)]
-        looks = [_Look(rung, tools, self.host) for rung in rungs]
+        looks = [Look(rung, tools, self.host) for rung in rungs]
         working = 0
         for look in looks:
             found = look.found(max(0.1, tools.deadline.remaining() - _SPARE))
@@ -215,7 +211,7 @@ class Fence(Step):
             attested=True,
         )
         return Evidence(
-            facts={**fence_facts(proof, rung), "tried": _Tried(tools, self.host).entries},
+            facts={**fence_facts(proof, rung), "tried": word.facts.get("tried") or Tried(tools, self.host).entries},
             exceptions=(f"{self.host} is fenced only by the word of {name}",),
         )
 
@@ -240,111 +236,3 @@ class Fence(Step):
                 **({"question": asked.text} if asked is not None else {}),
             },
         )
-
-
-class _Tried:
-    """The rungs that proved nothing; what they did all the same is noted, so that an undo after a cut knows it."""
-
-    def __init__(self, tools: Tools, host: str) -> None:
-        self._tools = tools
-        self._key = f"fence:{host}"
-        self.entries: list[Json] = list(noted(tools, self._key) or [])
-
-    def add(self, rung: Rung, failure: Failure, seconds: float) -> None:
-        """One that failed."""
-        said = rung.model_dump(mode="json")
-        entry = {"rung": rung.word, "why": failure.why, "hint": failure.hint, "seconds": round(seconds, 3)}
-        former = [one for one in self.entries if one.get("said") == said]
-        if failure.facts.get("acted"):
-            entry |= {"said": said, "facts": failure.facts}
-        elif former:
-            entry |= {"said": said, "facts": former[0]["facts"]}
-        self.entries = [one for one in self.entries if one.get("said") != said] + [entry]
-        if "said" in entry:
-            note(self._tools, self._key, self.entries)
-
-    @property
-    def acted(self) -> dict[str, dict[str, Json]]:
-        """What those said that did something all the same, by their words."""
-        return {str(one["rung"]): one["facts"] for one in self.entries if "said" in one}
-
-    def cut_short(self, rungs: Iterable[Rung]) -> None:
-        """An earlier attempt that was cut may have begun what asks the host itself, which keeps a note there."""
-        known = [one.get("said") for one in self.entries]
-        begun = [(rung.word, rung.model_dump(mode="json")) for rung in rungs if rung.graceful]
-        if self._tools.repeated:
-            self.entries += [
-                {"rung": word, "why": "cut", "hint": "", "said": said, "facts": {}}
-                for word, said in begun
-                if said not in known
-            ]
-
-
-def _succeeded(tools: Tools, host: str) -> Failure | None:
-    """Why a host must stay fenced: a database of the service has another primary by now, whoever made it one."""
-    scene = tools.scene
-    for name, source in scene.sources.items():
-        replication = source.replication()
-        if replication is None or not scene.moves or scene.destination_host == host:
-            continue
-        state = standing(tools, replication, scene.destination_host)
-        if not isinstance(state, Failure) and state.role == "primary":
-            return Failure(
-                why=f"{name} has its primary on {state.host} by now, so {host} stays fenced",
-                hint=f"two primaries would differ for ever: lead {scene.service} back with drorch failback",
-            )
-    return None
-
-
-def _lifted(tools: Tools, rung: Rung, proof: Proof, *, wait: bool) -> Failure | None:
-    """Take a rung's work away; a host that was just powered on is waited for."""
-    while True:
-        try:
-            failure = rung.lift(tools, proof)
-        except Unreachable as error:
-            failure = Failure.of(error)
-            if wait and tools.deadline.remaining() > _AGAIN:
-                tools.clock.sleep(_AGAIN)
-                continue
-        except DrorchError as error:
-            failure = Failure.of(error)
-        return failure
-
-
-@dataclass
-class _Look:
-    """A rung's look at the world in a thread of its own: one host that hangs must not hide what the others say."""
-
-    rung: Rung
-    tools: Tools
-    host: str
-    _found: list[Finding] = field(default_factory=list)
-    _stopped: list[Interrupted] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._thread = threading.Thread(target=self._ask, name=f"drorch-look-{self.rung.word}", daemon=True)
-        self._thread.start()
-
-    def found(self, seconds: float) -> list[Finding]:
-        """What it found; that it hangs, when it does."""
-        self._thread.join(seconds)
-        if self._stopped:
-            raise self._stopped[0]
-        if self._thread.is_alive():
-            what = f"{self.rung.word}: no answer in time"
-            late = Finding(
-                about=f"fence {self.host}",
-                what=what,
-                standing=Standing.UNKNOWN,
-                remedy=f"see whether {self.host} answers",
-            )
-            return [late]
-        return self._found
-
-    def _ask(self) -> None:
-        try:
-            self._found.extend(self.rung.findings(self.tools, self.host))
-        except Interrupted as error:
-            self._stopped.append(error)
-        except DrorchError as error:
-            self._found.append(Finding.of(f"fence {self.host}", error))
