@@ -52,7 +52,7 @@ class Network:
 
     def within(self, name: str, *words: str, check: bool = True) -> str:
         """Run a command there."""
-        argv = ["ip", "netns", "exec", self.space(name), *words]
+        argv = [*self._inside(name), *words]
         return subprocess.run(argv, check=check, capture_output=True, text=True).stdout
 
     def at(self, address: str = "10.77.0.200") -> str:
@@ -72,12 +72,14 @@ class Network:
             self.within("edge", "sleep", "0.05")
         return ""
 
+    def _inside(self, name: str) -> tuple[str, ...]:
+        """Only the network is the host's own, apart from what its interfaces are called in ``/sys``."""
+        return ("ip", "netns", "exec", self.space(name))
+
     def _run(self, name: str, command: Command) -> Answer:
         if name in self.cut:
             return Fault.GONE
-        done = subprocess.run(
-            ["ip", "netns", "exec", self.space(name), *command.argv], check=False, capture_output=True, timeout=20
-        )
+        done = subprocess.run([*self._inside(name), *command.argv], check=False, capture_output=True, timeout=20)
         return Reply(done.returncode, done.stdout, done.stderr)
 
 

@@ -60,6 +60,8 @@ class Rig:
     """Somebody leads them elsewhere."""
     spoil: Callable[[Answer], None] | None = None
     """Makes whatever the way asks answer so; unless said that is the host ``edge``."""
+    cuts: tuple[int, ...] = ()
+    """The effects after which it is worth while to cut it, where every one would take long."""
 
     @property
     def way(self) -> Way:

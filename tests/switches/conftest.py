@@ -118,7 +118,8 @@ def _floating_ip(request: pytest.FixtureRequest, root: Path) -> Rig:
     def spoil(answer: Answer) -> None:
         world.hosts["standby"] = FakeHost("standby", answers={(): answer})
 
-    return Rig(world, {"floating_ip": said}, network.at, astray, spoil)
+    # Cut after it was taken away, after it was given, and after it was announced.
+    return Rig(world, {"floating_ip": said}, network.at, astray, spoil, cuts=(4, 5, 6))
 
 
 MAKERS["floating_ip"] = _floating_ip

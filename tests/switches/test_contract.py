@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from itertools import count
 
 import pytest
 
@@ -80,17 +81,13 @@ def test_a_look_changes_nothing(rig: Rig) -> None:
 
 def test_it_survives_a_cut_after_each_effect(rig: Rig) -> None:
     """Cut between any effect and the record, then done again, customers are led to the new host."""
-    at, cut = 0, True
-    while cut:
-        at += 1
-        try:
+    for at in rig.cuts or count(1):
+        with suppress(Interrupted):
             rig.way.lead(rig.tools(Cut(at)), rig.turn)
-        except Interrupted:
-            rig.lead()
-            assert rig.customers() == "standby", f"cut after effect {at}"
-            succeeded(rig.way.back(rig.tools(), rig.turn))
-        else:
-            cut = False
+            break
+        rig.lead()
+        assert rig.customers() == "standby", f"cut after effect {at}"
+        succeeded(rig.way.back(rig.tools(), rig.turn))
 
 
 def test_what_leads_elsewhere_is_left_alone(rig: Rig) -> None:
