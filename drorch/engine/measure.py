@@ -51,7 +51,7 @@ def measure(started: datetime, plan: Plan, attempts: Sequence[Attempt]) -> Measu
     shown = _shown(steps, last)
     levels = {source: max(found, key=_height) for source, found in shown.items()}
     losses = {
-        str(attempt.evidence.facts.get("source") or attempt.evidence.source or attempt.step): Loss.model_validate(said)
+        _source(attempt.evidence, steps.get(attempt.step)) or attempt.step: Loss.model_validate(said)
         for attempt in last.values()
         if attempt.evidence is not None and isinstance(said := attempt.evidence.facts.get("loss"), dict)
     }
@@ -65,6 +65,11 @@ def measure(started: datetime, plan: Plan, attempts: Sequence[Attempt]) -> Measu
             for source, top in levels.items()
         },
     )
+
+
+def _source(evidence: Evidence, step: Step | None) -> str:
+    """The source that evidence is about, as it says itself or else its step; empty when neither does."""
+    return str(evidence.facts.get("source") or evidence.source or getattr(step, "source", None) or "")
 
 
 def _height(level: ProofLevel) -> int:

@@ -25,14 +25,14 @@ def left_to_do(heads: Sequence[Head], chapters: Sequence[Chapter], doubts: Seque
         yield f"customers were not served when the probe was last answered: ask {watched.url} now"
     yield from _unfinished(did)
     yield from _unprotected(did)
-    found = dict(_only_there(chapters))
-    yield from (text for _, text in found.values() if text)
-    settled = {source for source, (whole, _) in found.items() if whole}
+    found = list(_only_there(chapters))
+    yield from (text for _, _, text in found if text)
+    settled = {source for source, whole, _ in found if whole}
     lost = [(one, source, known) for one in did for source, known in one.lost.items() if not known.none]
     for one, source, known in lost:
         if source not in settled:
             yield f"look after what {source} lost: {known.words}; when {one.old} rejoins, what only it had is listed"
-    cost = any(source not in settled or found[source][1] for _, source, _ in lost)
+    cost = any(source not in settled for _, source, _ in lost) or any(text for _, _, text in found)
     if cost or any(one.outage and one.outage.windows for one in did):
         yield f"tell the customers of {last.service} what happened, and what it cost them"
     yield from (f"judge the exception of {head.run}: {text}" for head in heads for text in head.exceptions)
@@ -68,8 +68,8 @@ def _unprotected(did: Sequence[Moved]) -> Iterator[str]:
         yield f"{what}. drorch check --live {last.service}, then {then}"
 
 
-def _only_there(chapters: Sequence[Chapter]) -> Iterator[tuple[str, tuple[bool, str]]]:
-    """What rejoined hosts had that nobody else has, by source: whether that is known to its end, and a sentence with
+def _only_there(chapters: Sequence[Chapter]) -> Iterator[tuple[str, bool, str]]:
+    """What rejoined hosts had that nobody else has: the source, whether that is known to its end, and a sentence with
     where it is listed; an empty one for nothing.
     """
     for chapter in chapters:
@@ -81,7 +81,7 @@ def _only_there(chapters: Sequence[Chapter]) -> Iterator[tuple[str, tuple[bool, 
                 if attempt.succeeded and said:
                     source, host = source_of(attempt, chapter.plan), host_of(attempt, chapter.plan)
                     text = _listed(source, host, said, attempt.facts.get("kept"))
-                    yield source, (bool(said.get("known")), f"{text} (record no. {record.seq})" if text else "")
+                    yield source, bool(said.get("known")), f"{text} (record no. {record.seq})" if text else ""
 
 
 def _listed(source: str, host: str, said: Mapping[str, Json], kept: Json) -> str:

@@ -136,7 +136,7 @@ def _event(event: Attempted | Answered, zone: ZoneInfo) -> Iterator[Line]:
         yield line(f"            {event.why}", hanging=12)
     if event.hint:
         yield line(f"            what to do: {event.hint}", hanging=12)
-    if facts := ", ".join(fact(key, value) for key, value in event.facts.items() if _telling(key, value)):
+    if facts := ", ".join(fact(key, value) for key, value in event.facts.items() if tells(key, value)):
         yield line("            ", Span(facts, "dim"), hanging=12)
     for text in event.exceptions[:_FEW]:
         yield line("            ", Span("! ", "warn"), text, hanging=14)
@@ -154,7 +154,8 @@ def _rest(report: RunReport) -> Iterator[Line]:
             yield line("    ", Span(command, "bold"))
 
 
-def _telling(key: str, value: Json) -> bool:
+def tells(key: str, value: Json) -> bool:
+    """Whether a fact tells a person something."""
     return key not in _LESS and value not in ("", [], {})
 
 

@@ -9,7 +9,7 @@ from drorch.engine.journal import Record
 from drorch.engine.plan import Plan
 from drorch.reports.events import Attempted, answered, attempted, mapping, texts
 from drorch.reports.moved import REASONS, approval, fence_words, fenced, host_of, read_loss, source_of
-from drorch.reports.show import fact
+from drorch.reports.show import fact, tells
 from drorch.reports.text import Style, precise
 
 DRORCH = "drorch"
@@ -276,7 +276,9 @@ _KINDS: Mapping[str, Callable[[Attempted, Plan], tuple[str, tuple[str, ...]]]] =
 
 
 def _facts(attempt: Attempted, but: Sequence[str]) -> tuple[str, ...]:
-    telling = {key: value for key, value in attempt.facts.items() if key not in but and value not in ("", [], {}, None)}
+    telling = {
+        key: value for key, value in attempt.facts.items() if key not in but and value is not None and tells(key, value)
+    }
     words = ", ".join(fact(key, value) for key, value in list(telling.items())[:_FEW])
     return (words,) if words else ()
 

@@ -13,6 +13,7 @@ from drorch.reports.timeline import zone_note
 
 _SIGNS: dict[Style, str] = {"good": "✓", "bad": "✗", "warn": "!", "": "·", "dim": "·", "bold": "·"}
 _HOUR = timedelta(hours=1)
+_TENTH = timedelta(seconds=0.1)
 HUMAN = (
     ("What went well", ""),
     ("What went badly", ""),
@@ -24,7 +25,7 @@ HUMAN = (
 
 def after(value: timedelta) -> str:
     """Time since zero: to the tenth of a second within the first hour."""
-    sign = "-" if value < timedelta() else "+"
+    sign = "-" if value <= -_TENTH / 2 else "+"
     distance = abs(value)
     return f"{sign}{distance.total_seconds():.1f} s" if distance < _HOUR else f"{sign}{length(distance)}"
 

@@ -1,6 +1,7 @@
 """What a drill's records measure: no world."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from drorch.core.model import Json
 from drorch.engine.interpret import Attempt
 from drorch.engine.measure import Measured, measure
 from drorch.engine.plan import make_plan
+from support.moves import Moves
 
 START = datetime(2026, 3, 1, 10, tzinfo=UTC)
 INVENTORY = Inventory.model_validate(
@@ -122,3 +124,10 @@ def test_the_last_attempt_counts() -> None:
 def test_nothing_measured_is_nothing() -> None:
     """A run without a restore measures nothing, and above all not zero."""
     assert measure(START, PLAN, []) == Measured()
+
+
+def test_a_loss_is_told_of_its_source(tmp_path: Path) -> None:
+    """What a promotion lost stands under the source that was promoted, not under the name of the step."""
+    plan = Moves(tmp_path).failover().plan
+    lost = Evidence(facts={"loss": {"seconds": 4.0}})
+    assert measure(START, plan, (_attempt("promote-database", 1, lost),)).loss["database"].seconds == 4.0

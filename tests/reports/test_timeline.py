@@ -18,7 +18,7 @@ from drorch.reports.moved import ending_words, moved
 from drorch.reports.show import run_lines
 from drorch.reports.text import render, to_json
 from drorch.reports.timeline_page import page
-from drorch.reports.timeline_text import markdown, timeline_lines
+from drorch.reports.timeline_text import after, markdown, timeline_lines
 from support.moves import ADA, BEN, LOSS, NOTHING, Moves, Told, promoted, proof
 
 HOSTILE = "\x1b[2J<script>alert(1)</script> | **x** `y` [z](http://evil.example)\n# @everyone </svg>\"'&amp; \u202e"
@@ -90,6 +90,13 @@ def test_every_line_names_its_record(moves: Moves) -> None:
         assert len(one.trace.hash) == 12
         assert f"no. {one.trace.record} {one.trace.hash}" in text(told)
     assert {one.trace.record for one in told.events} == set(known)
+
+
+def test_zero_has_no_minus() -> None:
+    """What rounds to nothing lies neither before nor after."""
+    assert after(timedelta(seconds=-0.02)) == "+0.0 s"
+    assert after(timedelta(seconds=-4.56)) == "-4.6 s"
+    assert after(timedelta(hours=9, minutes=1, seconds=3)) == "+9 h 1 min"
 
 
 def test_lines_come_in_order_of_time(moves: Moves) -> None:
@@ -331,6 +338,10 @@ def test_reprotecting_and_the_lost_are_left_until_they_are_done(moves: Moves) ->
     assert "3 transactions of database were committed on web1 only, from 03:00:08 to 03:00:11" in half
     assert "listed there in /k/only-here.tsv; its data of then is kept in /k/data (record no. 7)" in half
     assert "look after what database lost" not in half
+    back.did("rejoin-web2", 65, 66, only_here={"count": 0, "known": True})
+    whole = " ".join(moves.told(run, back).left)
+    assert "3 transactions of database were committed on web1 only" in whole, "web2 had none: web1 had"
+    assert "does not follow" not in whole
 
 
 def test_nothing_is_left_once_the_old_primary_follows(moves: Moves) -> None:
