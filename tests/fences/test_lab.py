@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import psycopg
 import pytest
 from pydantic import TypeAdapter
 
@@ -17,6 +18,7 @@ from drorch.core.host import SshHostSpec
 from drorch.core.model import Json, parse_duration
 from drorch.core.step import Step
 from drorch.hosts.ssh import SshHost
+from drorch.sources.postgres import Postgres
 from drorch.steps import AnyStep
 from drorch.steps._safe import unsafe
 from lab.database import UNIT as CLUSTER
@@ -179,10 +181,11 @@ def test_a_provider_that_misbehaves_proves_nothing(
     site: Site, fault: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says that the power is off while it is on, it fails, it never answers: none of it is a proof."""
-    monkeypatch.setattr("drorch.fences.power_off.PATIENCE", 0.5)
+    if fault == "hang":
+        monkeypatch.setattr("drorch.fences.power_off.PATIENCE", 0.5)
     site.lab.power_fault(fault)  # type: ignore[arg-type]  # one of them
     try:
-        failure = site.fence(site.power(timeout="1s"), "attest")
+        failure = site.fence(site.power(timeout="1s" if fault == "hang" else "10s"), "attest")
     finally:
         site.lab.power_fault(None)
     assert isinstance(failure, Failure)
@@ -232,6 +235,33 @@ def test_another_machine_behind_the_address_is_left_alone(site: Site) -> None:
     assert isinstance(failure, Failure)
     assert "machine" in failure.why
     assert _serves(site.lab.web1)
+
+
+def test_a_database_set_read_only_refuses_its_superuser(site: Site) -> None:
+    """It goes on answering, refuses writes to everybody over a restart, and takes them again after the undo."""
+    replica = {"user": "replicator", "unit": CLUSTER}
+    shop = Postgres.model_validate({"kind": "postgres", "database": "shop", "user": "postgres", "replica": replica})
+    site.world.scene = site.world.scene_with(sources={"database": shop})
+    ladder = ({"read_only": "database"},)
+    assert _fence(*ladder).problems(site.world.scene) == ()
+    evidence = site.fenced(*ladder)
+    site.lab.web1.systemctl("restart", CLUSTER)
+    until(lambda: _refuses(site.lab), "the database refuses writes")
+    assert site.unsafe(evidence) is None
+    site.lift(evidence, *ladder)
+    failure = site.unsafe(evidence)
+    assert failure is not None
+    assert "accepts writes again" in failure.why
+
+
+def _refuses(lab: Lab) -> bool:
+    try:
+        lab.database("web1").sql("CREATE TABLE refused ()")
+    except psycopg.errors.ReadOnlySqlTransaction:
+        return True
+    except psycopg.OperationalError:
+        return False  # it is starting
+    raise AssertionError("it takes writes")
 
 
 def test_a_hosts_own_firewall_lets_drorch_alone_through(site: Site) -> None:
