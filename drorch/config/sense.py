@@ -341,6 +341,7 @@ def scene_of(one: Case, inventory: Inventory, service: Service) -> Scene:
         stores=inventory.stores,
         store=runbook.store,
         addresses={name: spec.address for name, spec in inventory.hosts.items() if isinstance(spec, SshHostSpec)},
+        ports={name: spec.port for name, spec in inventory.hosts.items() if isinstance(spec, SshHostSpec)},
         mode={"failover": "unplanned", "failback": "planned"}.get(runbook.kind),  # type: ignore[arg-type]  # both are modes
         runbook=runbook.runbook,
     )

@@ -52,6 +52,8 @@ class Scene:
     """The store whose mirror recovery points are restored from; None for the repository itself."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """The address of each host that has one."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """The port at which each of them is reached."""
     mode: Mode | None = None
     """Of a failover or failback; it may change from planned to unplanned while it runs, never back."""
     runbook: str = ""

@@ -111,6 +111,7 @@ class Plan(Frozen):
             stores=self.stores,
             store=self.store,
             addresses={name: spec.address for name, spec in self.hosts.items() if isinstance(spec, SshHostSpec)},
+            ports={name: spec.port for name, spec in self.hosts.items() if isinstance(spec, SshHostSpec)},
             mode=self.mode,
             runbook=self.runbook,
         )

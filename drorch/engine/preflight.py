@@ -19,6 +19,7 @@ from drorch.core.errors import DrorchError
 from drorch.core.finding import Finding, Standing
 from drorch.core.host import Command, SshHostSpec
 from drorch.core.model import Frozen, Json, SecretRef
+from drorch.core.refs import references
 from drorch.core.replication import Loss, ReplicaState, loss
 from drorch.core.scene import Mode, RunFacts
 from drorch.core.step import Toolbox
@@ -126,7 +127,7 @@ def preflight(plan: Plan, box: Toolbox, *, digest: str | None = None, limit: flo
     sights: list[Sight] = []
     for question in questions:
         if not question.done.wait(max(0.0, deadline.remaining())):
-            findings.append(Looked(step=question.step, finding=_late(question.about, limit)))
+            findings.append(Looked(step=question.step, finding=_late(plan, question.about, limit)))
             continue
         for answer in question.answers:
             if isinstance(answer, Sight):
@@ -174,13 +175,22 @@ def _applies(plan: Plan) -> Iterator[PlannedStep]:
         yield one
 
 
-def _late(about: str, limit: float) -> Finding:
+def _late(plan: Plan, about: str, limit: float) -> Finding:
     return Finding(
         about=about,
         what=f"no answer within {limit:.0f} s",
-        standing=Standing.UNKNOWN,
+        standing=_absent(plan, about) if about in plan.hosts else Standing.UNKNOWN,
         remedy="it hangs or cannot be reached: look at it, or look again",
     )
+
+
+def _absent(plan: Plan, host: str) -> Standing:
+    """What it means that a host does not answer: nothing new of a lost primary, little of one that only looks on."""
+    if host == plan.service.primary:
+        return Standing.UNKNOWN if plan.mode == "unplanned" else Standing.BAD
+    acts = {name for step in _applies(plan) for _, mark, name in references(step.step) if mark.to == "host"}
+    onlooker = host in plan.service.vantages and host not in {*acts, plan.target}
+    return Standing.DOUBTFUL if onlooker else Standing.BAD
 
 
 def _secret(box: Toolbox, name: str) -> Iterator[Finding]:
@@ -195,8 +205,7 @@ def _host(plan: Plan, box: Toolbox, name: str) -> Iterator[Finding]:
     try:
         host.identity()
     except DrorchError as error:
-        lost = plan.mode == "unplanned" and name == plan.service.primary and error.retryable
-        yield Finding.of(name, error, standing=Standing.UNKNOWN if lost else Standing.BAD)
+        yield Finding.of(name, error, standing=_absent(plan, name) if error.retryable else Standing.BAD)
         return
     answered = box.clock.monotonic() - began
     asked = box.clock.now()

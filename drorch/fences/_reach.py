@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
-from drorch.core.errors import DrorchError, Unreachable
+from drorch.core.errors import DrorchError, Interrupted, Unreachable
 from drorch.core.evidence import Failure
 from drorch.core.finding import Finding, Standing
 from drorch.core.host import Command, Identity
@@ -19,6 +20,9 @@ MOMENT = 3.0
 """The same of one that was fenced already, so that its silence matters little."""
 BLINK = 0.3
 """Seconds for a host that is said to be off to show that it is not: the connection to it usually stands already."""
+SPOT = 1.0
+"""Seconds for other machines to say that they reach it; drorch may have to connect to them first."""
+_SSH = 22
 
 
 def silent(host: str, error: DrorchError | None = None) -> Failure:
@@ -89,6 +93,30 @@ def answers(tools: Tools, host: str) -> bool:
     except DrorchError:
         return False
     return done is not None and done.ok
+
+
+def seen(tools: Tools, host: str) -> str:
+    """Who says that a host is not off, as a clause; empty when nobody does, which says nothing.
+
+    Drorch may be the one whose line is broken: every other machine of the run is asked as well whether it reaches it.
+    """
+    address, port = tools.scene.addresses.get(host), tools.scene.ports.get(host, _SSH)
+    viewers = [name for name in tools.scene.addresses if name != host] if address else []
+    reached: list[str] = []
+
+    def ask(viewer: str) -> None:
+        with suppress(DrorchError, Interrupted), tools.host(viewer).dial(str(address), port, timeout=BLINK):
+            reached.append(viewer)
+
+    asking = [threading.Thread(target=ask, args=(name,), name=f"drorch-see-{host}", daemon=True) for name in viewers]
+    for thread in asking:
+        thread.start()
+    if answers(tools, host):
+        return f"{host} still answers"
+    until = tools.clock.monotonic() + SPOT
+    for thread in asking:
+        thread.join(max(0.0, until - tools.clock.monotonic()))
+    return f"{' and '.join(reached)} still reach{'es' if len(reached) == 1 else ''} {host}" if reached else ""
 
 
 def finding(about: str, failure: Failure) -> Finding:

@@ -17,10 +17,10 @@ from drorch.core.model import Duration, Frozen, HostName, Json, SecretRef, parse
 from drorch.core.scene import Scene
 from drorch.core.secret import Secret
 from drorch.core.step import Planned, Tools
-from drorch.fences._reach import answers, finding
+from drorch.fences._reach import finding, seen
 
 PATIENCE = 15.0
-"""Seconds that one answer to `status` may take."""
+"""Seconds that one answer to `status` may take, unless all of it must be over before."""
 LIMIT = 1 << 16
 """Bytes of an answer that are read; a longer one is none."""
 SAID = 300
@@ -100,7 +100,7 @@ class PowerOff(Rung):
             said = self._status(tools)
         except DrorchError:
             return None
-        if isinstance(said, Failure) or not self._is_off(said) or answers(tools, host):
+        if isinstance(said, Failure) or not self._is_off(said) or seen(tools, host):
             return None
         return self._proof(host, said)
 
@@ -117,9 +117,9 @@ class PowerOff(Rung):
             said = self._await(tools, host, done, deadline)
             if isinstance(said, Failure):
                 return said
-        if answers(tools, host):
+        if sight := seen(tools, host):
             return Failure(
-                why=f"{settings.command[0]} says that {host} is off, and {host} still answers",
+                why=f"{self._name} says that {host} is off, and {sight}",
                 hint=f"was another machine powered off? correct `command`, `status` or the address of {host}",
                 unknown=True,
                 facts={"status": said, "acted": True},
@@ -173,8 +173,8 @@ class PowerOff(Rung):
             yield finding(about, said)
         elif not self._is_off(said):
             yield Finding(about=about, what=f"{self._name} answers, and {host} is on", facts={"status": said})
-        elif answers(tools, host):
-            what = f"{self._name} says that {host} is off, and {host} answers: `off` matches what it must not"
+        elif sight := seen(tools, host):
+            what = f"{self._name} says that {host} is off, and {sight}: `off` matches what it must not"
             remedy = "correct `off`, or the machine that `status` asks for"
             yield Finding(about=about, what=what, standing=Standing.BAD, remedy=remedy, facts={"status": said})
         else:
@@ -229,7 +229,7 @@ class PowerOff(Rung):
         """What the status says, safe to keep; whatever is not exit code 0 is no answer."""
         if self.power_off.status is None or not self._proves:
             return Failure(why="no command tells whether the power is off", hint="say `status` and `off`")
-        done = self._run(tools, self.power_off.status, PATIENCE)
+        done = self._run(tools, self.power_off.status, min(PATIENCE, self.power_off.timeout.total_seconds()))
         if not done.ok or done.truncated:
             failed = self._failed(tools, done, self.power_off.status)
             return failed.model_copy(
