@@ -21,11 +21,7 @@ def look(service: str | None, *, as_json: bool) -> Exit:
     documents = drorch.documents
     if service is not None:
         known(documents.inventory, service)
-    books = [
-        book
-        for book in documents.runbooks.values()
-        if book.kind in ("failover", "failback") and service in (None, book.service)
-    ]
+    books = [book for book in documents.runbooks.values() if book.moves and service in (None, book.service)]
     if not books:
         raise UnknownName(
             f"no failover runbook{f' of {service}' if service else ''}: there is nothing to look at",

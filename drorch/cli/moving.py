@@ -17,7 +17,7 @@ from drorch.core.approval import BreakGlass
 from drorch.core.errors import Refused, UnknownName
 from drorch.core.exits import Exit
 from drorch.core.model import Json
-from drorch.core.scene import Mode
+from drorch.core.scene import MOVING, Mode
 from drorch.core.step import RunState
 from drorch.engine.interpret import Answer, Ending
 from drorch.engine.runs import Asker, nobody, operator
@@ -126,7 +126,7 @@ def _plan(drorch: "App", wanted: Wanted) -> "Plan":
 
 def _calm(drorch: "App", plan: "Plan", wanted: Wanted) -> None:
     """Refuse a second failover while one is open, or so soon after one that a person must say why."""
-    runs = [run for run in drorch.journal.runs(service=plan.service_name) if run.kind in ("failover", "failback")]
+    runs = [run for run in drorch.journal.runs(service=plan.service_name) if run.kind in MOVING]
     for run in runs:
         if not run.state.final:
             raise Refused(

@@ -28,7 +28,7 @@ def command(
         known = ", ".join(sorted(documents.runbooks)) or "none"
         raise UnknownName(f"no runbook {runbook}", hint=f"there is {known}")
     book = documents.runbooks[runbook]
-    if book.kind in ("failover", "failback"):
+    if book.moves:
         raise Refused(
             f"{runbook} is a {book.kind}: nothing was done",
             hint=f"drorch {book.kind} {book.service} looks first, and asks",

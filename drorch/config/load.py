@@ -16,7 +16,6 @@ from drorch.config.yaml import MAX_BYTES, Document, read
 from drorch.core.errors import ConfigError, Problem
 from drorch.core.host import printable
 
-_REHEARSED: Final = ("failover", "failback")
 INVENTORY: Final = "drorch.yaml"
 """The inventory's file, in the config folder."""
 
@@ -119,11 +118,11 @@ def _rehearsals(books: Mapping[str, Salvaged[Runbook]]) -> Iterator[Problem]:
         if book.model is None or book.model.rehearses is None or book.left_out(("rehearses",)):
             continue
         other = books[book.model.rehearses].model if book.model.rehearses in books else None
-        mine = [name for name, one in books.items() if one.model is not None and one.model.kind in _REHEARSED]
+        mine = [name for name, one in books.items() if one.model is not None and one.model.moves]
         hint = f"there is {', '.join(sorted(mine))}" if mine else "write one"
         if other is None:
             yield book.problem(("rehearses",), f"there is no runbook {book.model.rehearses}", hint)
-        elif other.kind not in _REHEARSED or other.service != book.model.service:
+        elif not other.moves or other.service != book.model.service:
             yield book.problem(
                 ("rehearses",), f"{other.runbook} is no failover or failback of {book.model.service}", hint
             )

@@ -28,7 +28,7 @@ from drorch.core.model import (
     StoreName,
     parse_duration,
 )
-from drorch.core.scene import RunKind
+from drorch.core.scene import MOVING, RunKind
 from drorch.core.schedule import Schedule
 from drorch.core.step import Step
 from drorch.steps import AnyStep
@@ -197,6 +197,11 @@ class Runbook(Frozen):
         drill = self.model_copy(update={"standby": self.standby or other.to})
         drill._rehearsed = other.steps  # noqa: SLF001 - a copy of our own
         return drill
+
+    @property
+    def moves(self) -> bool:
+        """Whether it leads its service to another host."""
+        return self.kind in MOVING
 
     @property
     def point(self) -> str:

@@ -70,7 +70,7 @@ class Case:
         service = self.service
         if service is None:
             return ""
-        if self.runbook.kind not in ("failover", "failback") or self.target != service.primary:
+        if not self.runbook.moves or self.target != service.primary:
             return service.primary
         fenced = [stands.step.subject for stands in self.steps if stands.step.kind == "fence"]
         return next((host for host in (*fenced, *service.standbys) if host != self.target), service.primary)
@@ -184,7 +184,7 @@ def _moves(one: Case) -> Iterator[Problem]:
     book = one.runbook
     if not one.said("kind"):
         return
-    if book.kind not in ("failover", "failback"):
+    if not book.moves:
         yield from _stays(one)
         return
     if book.schedule is not None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from drorch.core.errors import Refused
 from drorch.core.model import Duration, Frozen
@@ -13,6 +13,8 @@ from drorch.core.source import Destination, Source
 from drorch.core.store import StoreSpec
 
 RunKind = Literal["backup", "drill", "failover", "failback", "maintenance"]
+MOVING: Final[frozenset[RunKind]] = frozenset({"failover", "failback"})
+"""The kinds that lead a service to another host."""
 Mode = Literal["planned", "unplanned"]
 """Of a failover or failback: with the old primary's help, so that nothing is lost; or without it."""
 PointSelection = str
@@ -62,7 +64,7 @@ class Scene:
     @property
     def moves(self) -> bool:
         """Whether this leads the service to another host."""
-        return self.kind in ("failover", "failback")
+        return self.kind in MOVING
 
     @property
     def destination_host(self) -> str:

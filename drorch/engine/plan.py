@@ -22,7 +22,7 @@ from drorch.core.host import LocalHostSpec, SshHostSpec
 from drorch.core.model import Duration, Frozen, Name
 from drorch.core.refs import references
 from drorch.core.repository import RepositorySpec
-from drorch.core.scene import Mode, RunKind, Scene
+from drorch.core.scene import MOVING, Mode, RunKind, Scene
 from drorch.core.secret import SecretSpec
 from drorch.core.step import OnFailure, Planned, Step
 from drorch.engine.moving import around, new_home
@@ -131,7 +131,7 @@ class Plan(Frozen):
 
     def answer_to_failure(self, step: Step) -> OnFailure:
         """What a step's final failure leads to."""
-        return step.on_failure or ("pause" if self.kind in ("failover", "failback") else "abort")
+        return step.on_failure or ("pause" if self.kind in MOVING else "abort")
 
     def preview(self) -> Iterator[tuple[PlannedStep, str, tuple[Planned, ...]]]:
         """Each step with its sentence and its commands, for the printed plan."""
@@ -165,7 +165,7 @@ def make_plan(
     store = store or runbook.store
     if store is not None:
         readable(inventory, store)
-    moves = runbook.kind in ("failover", "failback")
+    moves = runbook.moves
     if runbook.kind == "drill":
         target = _standby(inventory, service, runbook, target)
     named = list(_blocks(runbook))

@@ -320,8 +320,8 @@ def _state(said: Json) -> ReplicaState | None:
 def refusals(seen: Preflight, plan: Plan) -> tuple[Looked, ...]:
     """The findings for which nothing should be begun: with these a failover would stop half-way.
 
-    What is wrong with the old primary is no such thing: it is why people fail over.
+    What is wrong with the old primary is no such thing: it is why people fail over, or what a failback mends.
     """
-    fences = {planned.id for planned in plan.steps() if planned.step.kind == "fence"}
+    fences = {planned.id for planned in plan.steps() if planned.step.kind in ("fence", "rejoin")}
     about = {plan.service.primary, *(f"here to {plan.service.primary}",)}
     return tuple(one for one in seen.of(Standing.BAD) if one.step not in fences and one.finding.about not in about)

@@ -53,10 +53,12 @@ def live_gaps(
     """What the newest look at a service's failover says; ``remembered`` by runbook."""
     command = f"drorch check --live {service}"
     for name, book in runbooks.items():
-        if book.kind != "failover" or book.service != service:
+        if not book.moves or book.service != service:
             continue
         said = remembered.get(name)
         if not isinstance(said, dict):
+            if book.kind == "failback":
+                continue
             yield Gap(f"nobody has looked whether {name} could work", command, risk=False)
             continue
         live = Live.model_validate(said)

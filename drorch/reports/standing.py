@@ -65,7 +65,7 @@ def stand(
     services = []
     records = shown(inventory, runbooks, journal, now, only=only)
     kit, documents = journal.get(MADE), documents_digest(inventory, runbooks)
-    live = {name: journal.get(live_key(name)) for name, book in runbooks.items() if book.kind == "failover"}
+    live = {name: journal.get(live_key(name)) for name, book in runbooks.items() if book.moves}
     for name, service in inventory.services.items():
         if only is not None and name != only:
             continue

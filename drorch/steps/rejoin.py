@@ -8,7 +8,7 @@ from drorch.core.errors import Refused
 from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.finding import Finding, Standing
 from drorch.core.model import HostName, SourceName
-from drorch.core.replication import Pair
+from drorch.core.replication import Pair, ReplicaState
 from drorch.core.scene import Scene, slug
 from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.steps._apart import identified
@@ -83,7 +83,7 @@ class Rejoin(Step):
         return done.model_copy(update={"facts": {**done.facts, "host": self.host, "follows": leader}})
 
     def preflight(self, tools: Tools) -> Iterable[Finding]:
-        """Whether the leader answers, as a primary."""
+        """Whether the leader answers, as a primary, and the only one."""
         scene = tools.scene
         leader = self._leader(scene)
         state = standing(tools, replication_of(scene, self.source), leader)
@@ -93,6 +93,18 @@ class Rejoin(Step):
             )
         else:
             yield Finding(about=leader, what=f"{self.source} on {leader} answers as a {state.role}")
+            yield from self._second_primary(tools, state)
+
+    def _second_primary(self, tools: Tools, leader: ReplicaState) -> Iterable[Finding]:
+        """Whether the server that is to follow takes writes as well."""
+        own = standing(tools, replication_of(tools.scene, self.source), self.host)
+        if leader.role == "primary" and not isinstance(own, Failure) and own.role == "primary":
+            yield Finding(
+                about=self.host,
+                what=f"two primaries: {self.source} on {self.host} takes writes, too, which customers will lose",
+                standing=Standing.BAD,
+                remedy=f"let nothing write on {self.host}; this step stops it, and keeps and reports what only it has",
+            )
 
     def rehearse(self, tools: Tools, earlier: Earlier) -> Outcome:
         """Look; no server is made a standby in a drill."""

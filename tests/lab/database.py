@@ -79,6 +79,7 @@ jit = off
 _ACCESS = """\
 local all lab trust
 local all all peer map=admin
+local replication all peer map=admin
 host all all 127.0.0.1/32 scram-sha-256
 host all all samenet scram-sha-256
 host replication replicator samenet scram-sha-256

@@ -32,6 +32,7 @@ SESSIONS = 8
 """Commands at a time on one connection; servers grant 10 unless told otherwise, and one is kept to end others."""
 
 _ASK = 60.0  # seconds for the small questions that the host itself asks
+_ECHO = 1.0  # seconds for which a machine that was not reached is not tried again
 _END = 5.0  # seconds for a channel on which to end a command; a hanging connection is not waited for
 _SETTLE = 2.0  # seconds for which a server that refuses every session is asked again
 _STALL = 600.0  # seconds for a file, beside those that its size takes at a megabit per second
@@ -196,7 +197,8 @@ class SshHost:
     def _connected(self) -> tuple[Connection, bool]:
         """The connection, and whether it was made just now.
 
-        Who waits while another finds the machine unreachable is told so at once: it does not try again, one by one.
+        Who waits while another finds the machine unreachable, or asks a moment later, is told so at once: it does not
+        try again, one by one.
         """
         asked = time.monotonic()
         with self._connecting:
@@ -205,7 +207,7 @@ class SshHost:
                 return connection, False
             if connection is not None:
                 connection.close()
-            if self._silent is not None and self._silent[0] >= asked:
+            if self._silent is not None and self._silent[0] >= asked - _ECHO:
                 raise Unreachable(self._silent[1].message, hint=self._silent[1].hint)
             try:
                 connection = self._new()
