@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from lab import paths, raze
@@ -15,7 +16,7 @@ from lab.waiting import LabFailed
 
 _AT_ONCE = 2
 """Labs of tests that run at the same time."""
-_WAIT = 30.0
+_WAIT = 10.0
 """Seconds that a test waits for its turn."""
 
 
@@ -65,24 +66,25 @@ def claim() -> Claim:
 
 
 @contextmanager
-def turn() -> Iterator[None]:
-    """One of the few turns to have hosts running, for test processes side by side; waits for it.
+def turn(folder: Path) -> Iterator[None]:
+    """One of the few turns to have hosts running, for test processes that share a folder; waits for it.
 
     Whoever waits is served in order. After a while he goes on without a turn: a machine that is busy is better than a
     test that never begins.
     """
-    paths.RUN.mkdir(mode=0o711, exist_ok=True)
     with ExitStack() as holding:
-        with (paths.RUN / "turn.queue").open("a") as queue:
+        with (folder / "lab.queue").open("a") as queue:
             fcntl.flock(queue, fcntl.LOCK_EX)
             limit = time.monotonic() + _WAIT
-            while time.monotonic() < limit and not any(_take(number, holding) for number in range(_AT_ONCE)):
+            while time.monotonic() < limit and not any(
+                _take(folder / f"lab.turn{number}", holding) for number in range(_AT_ONCE)
+            ):
                 time.sleep(0.02)
         yield
 
 
-def _take(number: int, holding: ExitStack) -> bool:
-    lock = (paths.RUN / f"turn.{number}").open("a")
+def _take(file: Path, holding: ExitStack) -> bool:
+    lock = file.open("a")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,6 +1,7 @@
 """Fixtures: a lab per test process, new for each test that asks for `lab`; two of them have hosts at a time."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,19 +20,26 @@ def empty_lab() -> Iterator[Lab]:
         yield lab
 
 
+@pytest.fixture(scope="session")
+def lab_turns(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A folder that all processes of a test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(request.config, "workerinput") else base  # a worker of xdist has a folder within
+
+
 @pytest.fixture
-def lab(empty_lab: Lab) -> Iterator[Lab]:
+def lab(empty_lab: Lab, lab_turns: Path) -> Iterator[Lab]:
     """A lab as at first: all up, orders taken at web1, the standby in step."""
-    with turn():
+    with turn(lab_turns):
         empty_lab.reset()
         yield empty_lab
         empty_lab.clear()
 
 
 @pytest.fixture(scope="module")
-def shared_lab(empty_lab: Lab) -> Iterator[Lab]:
+def shared_lab(empty_lab: Lab, lab_turns: Path) -> Iterator[Lab]:
     """The same for a whole file, whose tests leave it as they found it; none of them may ask for `lab`."""
-    with turn():
+    with turn(lab_turns):
         empty_lab.reset()
         yield empty_lab
         empty_lab.clear()

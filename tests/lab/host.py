@@ -54,6 +54,11 @@ class Host:
         return Disk(self.folder / "disk", self.volumes)
 
     @property
+    def made(self) -> int:
+        """Tells this machine from those that stood in its place before a reset."""
+        return (self.folder / "host.json").stat().st_mtime_ns
+
+    @property
     def inside(self) -> Path:
         """Its root folder as its own processes see it, with ``/run`` and all; only while it is on."""
         return Path(f"/proc/{self.pid}/root")

@@ -24,8 +24,8 @@ def main(number: int, verb: str, name: str) -> int:
         sys.stderr.write(f"no machine {name}\n")
         return 1
     fault = lab.power_fault
-    if fault == "hang":
-        time.sleep(3600)
+    while lab.power_fault == "hang":
+        time.sleep(0.1)
     if fault == "fail":
         sys.stderr.write("the provider's interface is out of order\n")
         return 1
@@ -35,18 +35,21 @@ def main(number: int, verb: str, name: str) -> int:
         sys.stderr.write(f"no such word: {verb}\n")
         return 2
     elif fault == "slow":
-        later = f"import time; time.sleep({_SLOW}); from lab.power import switch; switch({number}, {verb!r}, {name!r})"
-        subprocess.Popen([sys.executable, "-c", later], start_new_session=True)
-    elif fault != "lie":
-        switch(number, verb, name)
+        what = (number, verb, name, host.made)
+        later = f"import time; time.sleep({_SLOW}); from lab.power import switch; switch(*{what!r})"
+        nothing = subprocess.DEVNULL
+        words = [sys.executable, "-c", later]
+        subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
+    elif fault not in ("lie", "hang"):
+        switch(number, verb, name, host.made)
     return 0
 
 
-def switch(number: int, verb: str, name: str) -> None:
-    """Switch a machine on or off."""
+def switch(number: int, verb: str, name: str, made: int) -> None:
+    """Switch a machine on or off, unless another one stands there since."""
     for lab in found():
-        if lab.number == number:
-            host = lab.hosts[name]
+        host = lab.hosts.get(name)
+        if lab.number == number and host is not None and host.made == made:
             host.power_off() if verb == "off" else host.power_on(wait=False)
 
 

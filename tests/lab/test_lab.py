@@ -193,6 +193,10 @@ def test_the_providers_command_tells_and_switches(here: Lab) -> None:
     assert power(here, "off", "switched") == (0, "")
     assert not extra.running
     assert power(here, "status", "switched") == (0, "off")
+    here.power_fault("slow")
+    assert power(here, "on", "switched") == (0, "")
+    assert not extra.running
+    until(lambda: extra.running, "the provider does it at last")
 
 
 def test_faults_come_from_another_terminal_too(here: Lab, capsys: pytest.CaptureFixture[str]) -> None:

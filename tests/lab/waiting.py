@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-PATIENCE = 30.0
+PATIENCE = 45.0
 """Seconds that anything in the lab may take; more is a failure of the lab."""
 
 
