@@ -33,14 +33,19 @@ SELECT json_build_object(
     'max_locks_per_transaction', 'shared_preload_libraries', 'track_commit_timestamp')));
 """
 _COPY = """
-place=$1 binaries=$2
+place=$1 binaries=$2 flags='--wal-method=stream --checkpoint=fast --no-password --no-sync'
 [ ! -e "$place/drorch.ready" ] || exit 0
 [ ! -s "$place/postmaster.pid" ] || "$binaries/pg_ctl" -D "$place" -m immediate -w stop > /dev/null 2>&1
 rm -rf -- "$place" || exit 1
-"$binaries/pg_basebackup" --pgdata="$place" --wal-method=stream --checkpoint=fast --no-password --no-sync || exit 1
+if ! "$binaries/pg_basebackup" --pgdata="$place" $flags 2> "$place.log"; then
+    cat -- "$place.log" >&2
+    grep -q -e 'pg_hba.conf' -e 'authentication failed' -e 'permission denied' "$place.log" || exit 1
+    # Its own socket may be closed to copies; where standbys come from it must be open.
+    "$binaries/pg_basebackup" --pgdata="$place" $flags --dbname="$3" || exit 1
+fi
 cd -- "$place" || exit 1
 : > postgresql.auto.conf && : > pg_ident.conf && : > standby.signal || exit 1
-rm -f recovery.signal drorch.pgpass
+rm -f recovery.signal drorch.pgpass "$place.log"
 printf 'local all all trust\\nhost all all 127.0.0.1/32 md5\\nhost all all ::1/128 md5\\n' > pg_hba.conf || exit 1
 : > drorch.ready
 """
@@ -77,14 +82,12 @@ SELECT json_build_object('standby', pg_is_in_recovery(),
   'bytes', (SELECT sum(pg_database_size(oid))::bigint FROM pg_database));
 """
 _FORGET = """
-place=$1
-[ -d "$place" ] || exit 0
-binaries=$2
+place=$1 binaries=$2
 if [ -s "$place/postmaster.pid" ]; then
     "$binaries/pg_ctl" -D "$place" -m immediate -w -t 60 stop > /dev/null 2>&1
     "$binaries/pg_ctl" -D "$place" status > /dev/null 2>&1 && exit 96
 fi
-rm -rf -- "$place"
+rm -rf -- "$place" "$place.log"
 """
 
 
@@ -130,17 +133,20 @@ class Rehearsal:
             return refusal
         self.tools.progress(Progress(step=self.tools.step, text=f"copying {said['size']} bytes of the standby"))
         copy = _Copy(f"{place.data}.{self.token}", place.binaries, self.token, said["settings"])
-        password = self.server.password
+        address = self.tools.scene.addresses.get(self.host.name, "127.0.0.1")
+        own = self.server.endpoint(self.host.name, address).conninfo(self.server.replica, dbname=self.server.database)
+        password = self.server.replica.password or self.server.password
         done = self.host.run(
             self.server.command(
-                *("/bin/sh", "-c", _COPY, "drorch", copy.folder, copy.binaries),
+                *("/bin/sh", "-c", _COPY, "drorch", copy.folder, copy.binaries, own),
                 env={**self.server.env(), **({"PGPASSWORD": self.tools.secrets.get(password)} if password else {})},
                 timeout=time_left(self.tools, _LIMIT),
             )
         )
         if done.ok:
             return copy
-        hint = "pg_hba.conf of the standby must let its account in for `replication` through the socket"
+        user = self.server.replica.user
+        hint = f"pg_hba.conf of the standby must let {user} in for `replication` from its own address"
         return done.failure(f"copying the standby on {self.host.name}", hint=hint)
 
     def _refused(self, said: dict[str, Json], free: int | None) -> Failure | None:

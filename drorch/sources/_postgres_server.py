@@ -30,23 +30,24 @@ shift 3
 case $name in
 /*) ;;
 *)
-    for each in "$folder" $(ls -d /usr/lib/postgresql/*/bin /usr/pgsql-*/bin 2>/dev/null | sort -rV); do
-        if [ -x "$each/$name" ]; then
-            name=$each/$name
-            break
-        fi
+    found=
+    for each in /usr/pgsql-*/bin /usr/lib/postgresql/*/bin "$folder"; do
+        [ ! -x "$each/$name" ] || found=$each/$name
     done
+    name=${{found:-$name}}
     ;;
 esac
-if [ -z "$account" ] || [ "$(id -un)" = "$account" ]; then
-    exec "$name" "$@"
-elif [ "$(id -u)" = 0 ]; then
-    HOME=$(getent passwd "$account" | cut -d: -f6)
-    export HOME
-    exec runuser -u "$account" -- "$name" "$@"
-else
-    exec sudo -n --preserve-env={_KEPT} --user="$account" -- "$name" "$@"
-fi
+[ -n "$account" ] || exec "$name" "$@"
+me=$(id -un)
+[ "$me" != "$account" ] || exec "$name" "$@"
+[ "$me" = root ] || exec sudo -n --preserve-env={_KEPT} --user="$account" -- "$name" "$@"
+home=$(getent passwd "$account") || {{
+    echo "no account $account" >&2
+    exit 125
+}}
+home=${{home%:*}}
+export HOME="${{home##*:}}"
+exec setpriv --reuid="$account" --regid="$(id -g "$account")" --init-groups -- "$name" "$@"
 """
 """Becomes a program of PostgreSQL, as its account. Without a folder, the newest of the usual places, then the PATH."""
 

@@ -230,7 +230,7 @@ def test_a_primary_stopped_in_order_leaves_its_last_word(pair: Pair) -> None:
     assert (last.role, last.clean) == ("stopped", True)
     assert last.position == pair.look(pair.standby).position
     assert loss(pair.look(pair.standby), last, pair.world.clock.now()).none
-    until(lambda: "does not receive" in bad(pair), "it is seen that nobody sends")
+    until(lambda: "the standby does not receive from its primary" in found(pair), "it is seen that nobody sends")
     pair.standby.kill()
     state = pair.look(pair.standby)
     refused = pair.replication(pair.standby).promote(pair.tools(), pair.host(pair.standby), state, former="primary")

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -26,7 +28,7 @@ from drorch.core.step import Tools
 from drorch.hosts.local import LocalHost
 from drorch.sources import _postgres_shop as shop
 from drorch.sources.postgres import Postgres
-from support.postgres import SUPERUSER, _account, _as, _free_port, binaries
+from support.postgres import SUPERUSER, _account, _as, binaries
 from support.tools import Cut, World, WorldTools
 
 _LIMIT = 30.0
@@ -296,7 +298,7 @@ def replica_template() -> Iterator[Path]:
     if found is None:
         pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
     folder = Path(tempfile.mkdtemp(prefix="drorch-pair-", dir=_PLACE))
-    node = Node(folder, "template", _free_port(), found)
+    node = Node(folder, "template", _port(), found)
     (folder / "template").mkdir()
     _own(folder)
     subprocess.run(
@@ -367,7 +369,7 @@ def pair(make_pair: Callable[..., Pair]) -> Pair:
 def _pair(folder: Path, template: Path, root: Path, kind: RunKind = "failover") -> Pair:
     found = binaries()
     assert found is not None
-    primary, standby = (Node(folder, name, _free_port(), found) for name in ("primary", "standby"))
+    primary, standby = (Node(folder, name, _port(), found) for name in ("primary", "standby"))
     root.mkdir(parents=True)
     world = World(root, {}, kind=kind)
     world.clock = SystemClock()  # type: ignore[assignment]  # real servers take real time
@@ -381,6 +383,17 @@ def _pair(folder: Path, template: Path, root: Path, kind: RunKind = "failover") 
     _own(folder)
     world.scene = world.scene_with(sources={"database": pair.source})
     return pair
+
+
+def _port() -> int:
+    """One that nobody is given by chance: a stopped primary's port must stay its own, or its standby would follow a
+    stranger with the same system identifier.
+    """
+    while True:
+        port = random.randint(10_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _settle(node: Node) -> None:
