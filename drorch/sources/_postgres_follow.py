@@ -7,7 +7,7 @@ from drorch.core.model import Json
 from drorch.core.replication import Pair, ReplicaState
 from drorch.core.step import Tools
 from drorch.sources import _postgres_control as control
-from drorch.sources._postgres_fork import Fork, OnlyHere, only_here
+from drorch.sources._postgres_fork import Fork, OnlyHere, only_here, waited_for
 from drorch.sources._postgres_leader import Leader
 from drorch.sources._postgres_look import Place, find, look, written
 from drorch.sources._postgres_server import Server
@@ -177,13 +177,16 @@ class Following:
         """Say what only it had, before anything is overwritten."""
         self._tell("reading what only it has")
         found = only_here(self.server, self.pair.follower, place, parted)
-        self.facts["only_here"] = {**found.facts(), "file": f"{shop.kept}/only-here.tsv" if found.count else None}
+        file = f"{shop.kept}/only-here.tsv" if found.count else None
+        waited = waited_for(self.server, self.pair.follower, place)
+        self.facts["only_here"] = {**found.facts(), "file": file, "waited_for": waited or None}
         if not found.known:
             self.exceptions.append("what only it had is not known to its end: its log could not be read")
         if not found.count:
             return None
-        several = f"{found.count} transactions were" if found.count > 1 else "1 transaction was"
-        self.exceptions.append(f"{several} committed on {self.pair.follower.name} only: see {shop.kept}/only-here.tsv")
+        if not waited:  # else nobody was told that they were committed, unless a session chose not to wait
+            several = f"{found.count} transactions were" if found.count > 1 else "1 transaction was"
+            self.exceptions.append(f"{several} committed on {self.pair.follower.name} only: see {file}")
         return shop.write(self.pair.follower, "only-here.tsv", found.text)
 
     def _rewound(self, leader: Leader, place: Place, shop: Workshop, stand: Standing) -> Failure | str | None:

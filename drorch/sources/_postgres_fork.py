@@ -105,6 +105,15 @@ def only_here(server: Server, host: Host, place: Place, start: Fork) -> OnlyHere
     return found
 
 
+def waited_for(server: Server, host: Host, place: Place) -> str:
+    """Its `synchronous_standby_names`, from the settings of the stopped server: whom each of its commits waited for
+    before it was acknowledged; empty for nobody, or where it cannot be told.
+    """
+    words = ("-C", "synchronous_standby_names", "-D", place.data, "-c", f"config_file={place.config}")
+    done = host.run(server.command("postgres", *words, binaries=place.binaries))
+    return done.text.strip() if done.ok else ""
+
+
 def _ends(done: Completed) -> bool:
     """Whether it only came to the log's end, which has no other sign than that nothing valid follows."""
     return (

@@ -160,6 +160,19 @@ def test_commits_wait_for_the_standby_again_once_it_is_there(make_pair: Callable
     assert "wait for no standby" in alone.exceptions[0]
 
 
+def test_what_was_never_acknowledged_is_listed_without_alarm(make_pair: Callable[..., Pair]) -> None:
+    """Commits that waited for the standby when the primary died were promised to nobody."""
+    pair = make_pair(settings={"synchronous_standby_names": "standby"})
+    pair.standby.stop()
+    pair.primary.sql("SET synchronous_commit = local; INSERT INTO orders VALUES (1000)")
+    pair.primary.kill()
+    pair.standby.start()
+    assert isinstance(pair.promoted(), Evidence)
+    done = joined(pair)
+    assert (done.facts["only_here"]["count"], done.facts["only_here"]["waited_for"]) == (1, "standby")
+    assert done.exceptions == ()
+
+
 def test_another_database_is_never_replaced_unasked(make_pair: Callable[..., Pair]) -> None:
     """Neither where it runs, nor where the leader's address leads to it. Asked to, its data are kept."""
     pair, other = make_pair(), make_pair()
