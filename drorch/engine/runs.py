@@ -143,9 +143,20 @@ class _Story:
             "measured": measured.model_dump(mode="json"),
             "points": _points(ending.attempts),
         }
+        self._at_home(ending)
         if (watched := self.journal.get(watched_key(self.run.id))) is not None:
             body["outage"] = watched
         self.journal.append(self.run.id, "ended", self.clock.now(), body, state=ending.state, detail=body)
+
+    def _at_home(self, ending: Ending) -> None:
+        """A service that was led elsewhere by a person's hand lives there from now on, too."""
+        scene, key = self.plan.scene, f"home:{self.run.service}"
+        if not (scene.moves and scene.target and ending.state.good):
+            return
+        home = self.journal.get(key) or {"host": scene.primary}
+        if home["host"] != scene.target:
+            since = self.clock.now().isoformat()
+            self.journal.put(key, {"host": scene.target, "since": since, "run": self.run.id})
 
 
 def asked_under(topic: str) -> str:

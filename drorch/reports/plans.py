@@ -29,6 +29,10 @@ class StepReport:
     retries: int
     on_failure: str
     can_undo: bool
+    irreversible: bool
+    """Whether it is a point of no return."""
+    when: str | None
+    """``planned`` or ``unplanned`` for a step of such a move only."""
     commands: tuple[Planned, ...]
 
 
@@ -101,6 +105,8 @@ def _step(
         retries=step.retries.max,
         on_failure=plan.answer_to_failure(step),
         can_undo=step.can_undo,
+        irreversible=step.irreversible,
+        when=step.when,
         commands=commands,
     )
 
@@ -152,6 +158,8 @@ def _rules(step: StepReport, retries: Retries) -> str:
         words.append(f"retried {times}, first after {format_duration(retries.delay)}")
     words.append(f"on failure: {step.on_failure}")
     words += ["can be undone"] if step.can_undo else []
+    words += ["point of no return: nothing before it is undone any more"] if step.irreversible else []
+    words += [f"only when {step.when}"] if step.when else []
     return "; ".join(words)
 
 
