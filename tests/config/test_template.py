@@ -17,7 +17,7 @@ def test_it_passes_its_own_check(tmp_path: Path) -> None:
     assert set(checked.files) <= set(written)
     assert [warning for warning in checked.warnings if "no key is pinned" not in warning.message] == []
     assert checked.documents is not None
-    assert list(checked.documents.runbooks) == ["shop-drill", "shop-nightly"]
+    assert list(checked.documents.runbooks) == ["shop-drill", "shop-failover", "shop-nightly"]
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
