@@ -28,6 +28,8 @@ from drorch.engine.plan import Plan, PlannedStep
 
 LIMIT: Final = 6.0
 """Seconds for which anything is waited for."""
+PATIENCE: Final = 15.0
+"""The same of what nothing should be begun without: hosts that are needed, and a standby that is to be promoted."""
 
 _REACH = 2.5
 """Seconds in which a port answers, or is not reached."""
@@ -89,6 +91,8 @@ class _Asked:
     about: str
     step: str
     ask: Callable[[], Iterable[Finding | Sight]]
+    needed: bool = False
+    """Whether nothing should be begun without an answer, so that it is waited for longer."""
     answers: list[Finding | Sight] = field(default_factory=list)
     done: threading.Event = field(default_factory=threading.Event)
 
@@ -111,14 +115,25 @@ def preflight(plan: Plan, box: Toolbox, *, digest: str | None = None, limit: flo
     """Look at everything that a plan needs; ``digest`` is that of the plan as it will be carried out."""
     began, at = box.clock.monotonic(), box.clock.now()
     deadline = Deadline.after(timedelta(seconds=limit), box.clock)
+    patient = Deadline.after(timedelta(seconds=max(limit, PATIENCE)), box.clock)
+    between = Deadline.after(timedelta(seconds=max(limit, 0.7 * PATIENCE)), box.clock)  # time to tell of who hangs
     facts = RunFacts(id=f"{plan.runbook}@preflight", plan=plan.digest, started=at)
     questions = [
-        *(_Asked(name, "", partial(_host, plan, box, name)) for name in plan.hosts),
+        *(
+            _Asked(name, "", partial(_host, plan, box, name), needed=_absent(plan, name) is Standing.BAD)
+            for name in plan.hosts
+        ),
         *(_Asked(f"secret {name}", "", partial(_secret, box, name)) for name in plan.secrets),
         *(_sights(plan, box) if plan.scene.moves else ()),
         *(
-            _Asked(planned.id, planned.id, partial(planned.step.preflight, looking_tools(plan, facts, box, deadline)))
+            _Asked(
+                planned.id,
+                planned.id,
+                partial(planned.step.preflight, looking_tools(plan, facts, box, between if final else deadline)),
+                needed=final,
+            )
             for planned in _applies(plan)
+            for final in (planned.step.irreversible,)
         ),
     ]
     for question in questions:
@@ -126,8 +141,9 @@ def preflight(plan: Plan, box: Toolbox, *, digest: str | None = None, limit: flo
     findings: list[Looked] = []
     sights: list[Sight] = []
     for question in questions:
-        if not question.done.wait(max(0.0, deadline.remaining())):
-            findings.append(Looked(step=question.step, finding=_late(plan, question.about, limit)))
+        until = patient if question.needed else deadline
+        if not question.done.wait(until.remaining()):
+            findings.append(Looked(step=question.step, finding=_late(question, box.clock.monotonic() - began)))
             continue
         for answer in question.answers:
             if isinstance(answer, Sight):
@@ -175,11 +191,11 @@ def _applies(plan: Plan) -> Iterator[PlannedStep]:
         yield one
 
 
-def _late(plan: Plan, about: str, limit: float) -> Finding:
+def _late(question: _Asked, seconds: float) -> Finding:
     return Finding(
-        about=about,
-        what=f"no answer within {limit:.0f} s",
-        standing=_absent(plan, about) if about in plan.hosts else Standing.UNKNOWN,
+        about=question.about,
+        what=f"no answer within {seconds:.0f} s",
+        standing=Standing.BAD if question.needed else Standing.UNKNOWN,
         remedy="it hangs or cannot be reached: look at it, or look again",
     )
 

@@ -152,8 +152,13 @@ class Promote(Step):
             state = standing(tools, replication, scene.primary)
             if not isinstance(state, Failure) or scene.mode == "planned":
                 return state
-        known = seen(tools.memory, scene.service, self.source)
+        known = self._seen(tools)
         return known or Failure(why=f"{scene.primary} was never looked at", unknown=True)
+
+    def _seen(self, tools: Tools) -> ReplicaState | None:
+        """How the primary stood when it was last looked at: this one, not the one before an earlier move."""
+        known = seen(tools.memory, tools.scene.service, self.source)
+        return known if known is not None and known.host == tools.scene.primary else None
 
     def _before(
         self, tools: Tools, replication: Replication, name: str, primary: ReplicaState | Failure
@@ -170,8 +175,10 @@ class Promote(Step):
             return state
         if state.role == "primary":
             return self._promoted(tools, state, primary, former)
-        refusal = _foreign(state, primary) or (
-            _missing(tools, state, primary) if tools.scene.mode == "planned" else None
+        refusal = (
+            _foreign(state, primary)
+            or _apart(state, primary)
+            or (_missing(tools, state, primary) if tools.scene.mode == "planned" else None)
         )
         if refusal is not None:
             return refusal
@@ -201,7 +208,7 @@ class Promote(Step):
         scene = tools.scene
         live = standing(tools, replication, scene.primary)
         standby = standing(tools, replication, self._place(scene))
-        primary = seen(tools.memory, scene.service, self.source) if isinstance(live, Failure) else live
+        primary = self._seen(tools) if isinstance(live, Failure) else live
         known = None if isinstance(standby, Failure) else standby
         found = loss(known, primary, tools.clock.now(), seen=_basis(tools, primary))
         facts = {
@@ -226,6 +233,18 @@ def _foreign(state: ReplicaState, primary: ReplicaState | Failure) -> Failure | 
     return Failure(
         why=f"{state.host} holds another database than {primary.host}: {state.cluster} instead of {primary.cluster}",
         hint=f"is this the right host behind the address of {state.host}? nothing was promoted",
+    )
+
+
+def _apart(state: ReplicaState, primary: ReplicaState | Failure) -> Failure | None:
+    """Why the standby is none of this primary: it once was promoted, so that it lacks all that was written since."""
+    if isinstance(primary, Failure) or state.history is None or primary.history is None:
+        return None
+    if state.history <= primary.history:
+        return None
+    return Failure(
+        why=f"{state.host} is on timeline {state.history}, {primary.host} on {primary.history}: they went apart",
+        hint=f"give {primary.host} back to its work (drorch abort), and make {state.host} its standby anew (rejoin)",
     )
 
 
