@@ -76,9 +76,11 @@ class _Stock:
 class Box:
     """`core.step.Toolbox`: hosts and repositories, opened when first asked for, shared by all threads."""
 
-    def __init__(self, app: "App", stock: _Stock) -> None:
+    def __init__(self, app: "App", stock: _Stock, *, former: "Box | None" = None) -> None:
+        """``former``: is not used any more; its hosts' connections are gone on with."""
         self._app = app
         self._stock = stock
+        self._former: Mapping[str, Host] = former.opened if former else {}
         self._hosts: dict[str, Host] = {}
         self._repositories: dict[str, Repository] = {}
         self._stores: dict[str, Store] = {}
@@ -97,8 +99,14 @@ class Box:
         with self._lock:
             if name not in self._hosts:
                 spec = self._stock.hosts[name]
-                self._hosts[name] = open_host(name, spec, secrets=self.secrets, halt=self._app.halt)
+                former = self._former.get(name)
+                self._hosts[name] = open_host(name, spec, secrets=self.secrets, halt=self._app.halt, former=former)
             return self._hosts[name]
+
+    @property
+    def opened(self) -> Mapping[str, Host]:
+        """The hosts that were asked for."""
+        return self._hosts
 
     def controller(self) -> Host:
         """The machine on which drorch runs."""
@@ -247,9 +255,10 @@ class App:
         """The runs."""
         return Runs(self.journal, self.leases, self.clock, self.settings.database_url)
 
-    def box(self, plan: Plan) -> Box:
-        """The tools of a plan: only what it carries."""
-        return Box(self, _Stock(plan.hosts, plan.repositories, plan.stores, plan.routes, plan.secrets))
+    def box(self, plan: Plan, *, former: Box | None = None) -> Box:
+        """The tools of a plan: only what it carries; ``former`` as `Box` says."""
+        stock = _Stock(plan.hosts, plan.repositories, plan.stores, plan.routes, plan.secrets)
+        return Box(self, stock, former=former)
 
     def prober(self, plan: Plan) -> "Prober | None":
         """A probe that asks from now on as customers do; None where the plan moves nothing, or nothing says how."""

@@ -23,7 +23,7 @@ from drorch.engine.plan import Plan
 from drorch.engine.runs import Asker, Elsewhere, Result, Stopped, Waiting, nobody, operator
 
 if TYPE_CHECKING:
-    from drorch.app import App
+    from drorch.app import App, Box
     from drorch.engine.probe import Prober
 
 
@@ -36,18 +36,19 @@ def execute(
     aborted: Answer | None = None,
     instead: Asker = nobody,
     prober: "Prober | None" = None,
+    former: "Box | None" = None,
 ) -> Exit:
     """Carry a run on in this process and say how that ended.
 
     ``instead`` answers before a person is asked; ``prober`` goes on asking as customers do, else one is made where the
-    service has a probe and is moved.
+    service has a probe and is moved; ``former`` are tools for the same hosts, whose connections are gone on with.
     """
     plan = app.runs.plan(run)
     prober = prober or app.prober(plan)
     if prober is not None:
         prober.attach(run.id)
     watch = watcher(plan, quiet=as_json)
-    box = app.box(plan)
+    box = app.box(plan, former=former)
     interactive = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
     asking = threading.Event()
     _stop_on_signals(app, asking)

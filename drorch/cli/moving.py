@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib import import_module
@@ -23,7 +23,7 @@ from drorch.engine.interpret import Answer, Ending
 from drorch.engine.runs import Asker, nobody, operator
 
 if TYPE_CHECKING:
-    from drorch.app import App
+    from drorch.app import App, Box
     from drorch.engine.journal import Run
     from drorch.engine.plan import Plan
     from drorch.engine.preflight import Preflight
@@ -86,13 +86,15 @@ def move(wanted: Wanted) -> Exit:
             hint=f"--yes={wanted.service}",
         )
     _calm(drorch, plan, wanted)
-    threading.Thread(target=import_module, args=("drorch.engine.durable",), daemon=True).start()  # while others answer
+    if not wanted.dry:
+        threading.Thread(target=import_module, args=("drorch.engine.durable",), daemon=True).start()  # meanwhile
     with (
-        _probing(drorch, plan) as prober,
+        _probing(drorch, plan, dry=wanted.dry) as prober,
         drorch.leases.hold(f"moving:{plan.service_name}", purpose=f"moving {plan.service_name}"),
+        ExitStack() as stack,
     ):
-        seen = _look(drorch, plan, wanted)
-        plan, seen = _from_copy(drorch, plan, seen, wanted)
+        box, seen = _look(drorch, plan, wanted, stack)
+        plan, box, seen = _from_copy(drorch, plan, (box, seen), wanted, stack)
         _show(plan, seen, wanted)
         if wanted.dry:
             return _looked(seen, as_json=wanted.as_json)
@@ -101,7 +103,7 @@ def move(wanted: Wanted) -> Exit:
         run = drorch.runs.begin(plan, said=_said(seen, wanted, how))
         if not wanted.as_json:
             click.echo(f"{run.id}  plan {plan.digest[:16]}", err=True)
-        return execute(drorch, run, as_json=wanted.as_json, instead=_glass(wanted), prober=prober)
+        return execute(drorch, run, as_json=wanted.as_json, instead=_glass(wanted), prober=prober, former=box)
 
 
 def _plan(drorch: "App", wanted: Wanted) -> "Plan":
@@ -157,8 +159,9 @@ def _moved(drorch: "App", run: "Run") -> bool:
 
 
 @contextmanager
-def _probing(drorch: "App", plan: "Plan") -> Iterator["Prober | None"]:
-    prober = drorch.prober(plan)
+def _probing(drorch: "App", plan: "Plan", *, dry: bool) -> Iterator["Prober | None"]:
+    """Ask as customers do, from before the look on; a mere look keeps nothing of it."""
+    prober = None if dry else drorch.prober(plan)
     try:
         yield prober
     finally:
@@ -166,25 +169,29 @@ def _probing(drorch: "App", plan: "Plan") -> Iterator["Prober | None"]:
             prober.close()
 
 
-def _look(drorch: "App", plan: "Plan", wanted: Wanted) -> "Preflight":
+def _look(drorch: "App", plan: "Plan", wanted: Wanted, stack: ExitStack) -> tuple["Box", "Preflight"]:
+    """What the living world looks like, and the tools that it was looked at with."""
     from drorch.engine.preflight import impatient, preflight  # noqa: PLC0415 - help needs none of this
 
     if not wanted.as_json:
         click.echo(f"looking at {plan.service_name} …", err=True)
     looking = impatient(plan, hurry=wanted.yes is not None and not wanted.dry)
-    with drorch.box(looking) as box:
-        return preflight(looking, box, digest=plan.digest)
+    box = stack.enter_context(drorch.box(looking))
+    return box, preflight(looking, box, digest=plan.digest)
 
 
-def _from_copy(drorch: "App", plan: "Plan", seen: "Preflight", wanted: Wanted) -> tuple["Plan", "Preflight"]:
+def _from_copy(
+    drorch: "App", plan: "Plan", looked: tuple["Box", "Preflight"], wanted: Wanted, stack: ExitStack
+) -> tuple["Plan", "Box", "Preflight"]:
     """Where a repository cannot be read, restore from its off-site copy instead, and say so."""
     from drorch.config.offsite import mirrors  # noqa: PLC0415 - help needs none of this
     from drorch.core.finding import Standing  # noqa: PLC0415 - the same
 
+    box, seen = looked
     restores = {planned.id for planned in plan.steps() if planned.step.kind == "restore"}
     lost = [one for one in seen.findings if one.step in restores and one.finding.standing is not Standing.GOOD]
     if plan.store is not None or not lost:
-        return plan, seen
+        return plan, box, seen
     documents = drorch.documents
     for store, repository in mirrors(documents.inventory, documents.runbooks):
         if repository != plan.service.repository or not documents.inventory.stores[store].readable:
@@ -193,8 +200,8 @@ def _from_copy(drorch: "App", plan: "Plan", seen: "Preflight", wanted: Wanted) -
         if not wanted.as_json:
             why = f"{repository} cannot be read: {lost[0].finding.what}"
             click.secho(f"{why}\nso the off-site copy in {store} is restored instead", fg="yellow", err=True)
-        return other, _look(drorch, other, wanted)
-    return plan, seen
+        return other, *_look(drorch, other, wanted, stack)
+    return plan, box, seen
 
 
 def _show(plan: "Plan", seen: "Preflight", wanted: Wanted) -> None:

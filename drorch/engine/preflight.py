@@ -34,7 +34,8 @@ PATIENCE: Final = 15.0
 _REACH = 2.5
 """Seconds in which a port answers, or is not reached."""
 _CONNECT = timedelta(seconds=3)
-_HURRY = timedelta(seconds=1)
+_HURRY = timedelta(seconds=0.3)
+"""How long the old primary is knocked at when nobody waits for what is said of it; its fence asks it patiently."""
 _SKEW = 2.0
 """Seconds by which a clock may be wrong before it is worth a word."""
 _LEAST_FREE = 1 << 30

@@ -9,8 +9,9 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,14 +19,15 @@ import pytest
 
 from drorch.core.clock import Halt
 from drorch.core.errors import HostError, SecretError, Unreachable, UntrustedHost
-from drorch.core.host import Command, Ended
+from drorch.core.host import Command, Ended, Host
 from drorch.core.model import SecretRef
+from drorch.hosts import open_host
 from drorch.hosts.ssh import SshHost, connection, fetch_host_key, fingerprint, script
 from drorch.hosts.words import encoded
 from support.processes import alive, children, eventually, kill, running_with
 from support.sshd import Sshd, SshdFactory, write_key
 
-from .conftest import GRACE
+from .conftest import GRACE, Known
 
 Opener = Callable[..., SshHost]
 
@@ -289,28 +291,72 @@ def test_forbidden_forwarding(sshd_factory: SshdFactory, ssh: Opener, tmp_path: 
     assert host.run(Command(("true",))).ok
 
 
+@contextmanager
+def silent_port() -> Iterator[tuple[str, int]]:
+    """A port that says nothing at all to visitors, as a machine without power does."""
+    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for visitor in (first, second):  # there is room for nobody else
+            visitor.settimeout(0)
+            visitor.connect_ex(server.getsockname())
+        yield server.getsockname()
+
+
 def test_a_silent_port_keeps_no_command_waiting(sshd: Sshd, ssh: Opener) -> None:
     """While a port is dialled that says nothing, commands on the same connection begin as ever."""
     host = ssh(sshd.spec)
     host.run(Command(("true",)))
-    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for visitor in (first, second):  # whoever comes after them is not answered at all
-            visitor.settimeout(0)
-            visitor.connect_ex(server.getsockname())
+    with silent_port() as (address, port), ThreadPoolExecutor(1) as pool:
 
         def dial() -> None:
-            with host.dial(*server.getsockname(), timeout=3):
+            with host.dial(address, port, timeout=3):
                 pass
 
-        with ThreadPoolExecutor(1) as pool:
-            dialling = pool.submit(dial)
-            for _ in range(3):
-                assert host.run(Command(("true",))).ok
-                assert not dialling.done()
-            with pytest.raises(HostError, match="nothing answers"):
-                dialling.result()
+        dialling = pool.submit(dial)
+        for _ in range(3):
+            assert host.run(Command(("true",))).ok
+            assert not dialling.done()
+        with pytest.raises(HostError, match="nothing answers"):
+            dialling.result()
+
+
+@pytest.mark.parametrize(
+    ("changed", "handed_on"), [({"connect_timeout": timedelta(seconds=9)}, True), ({"env": {"A": "b"}}, False)]
+)
+def test_a_connection_is_handed_on(fragile: Sshd, changed: dict[str, object], *, handed_on: bool) -> None:
+    """Who follows goes on with the connection to a machine that has shown who it is, if only the patience differs."""
+    former = open_host("there", fragile.spec, secrets=Known(), halt=Halt())
+    former.identity()
+    before = set(fragile.connections())
+    heir = open_host("there", fragile.spec.model_copy(update=changed), secrets=Known(), halt=Halt(), former=former)
+    former.close()
+    assert heir.run(Command(("true",))).ok
+    assert (set(fragile.connections()) <= before) is handed_on
+    heir.close()
+
+
+def test_a_silent_machine_is_waited_for_once(sshd: Sshd) -> None:
+    """Whoever asks a moment later does not knock again, nor who follows, unless that has more patience."""
+    with silent_port() as (address, port):
+        where = sshd.spec.model_copy(update={"address": address, "port": port})
+        hasty, patient = (
+            where.model_copy(update={"connect_timeout": timedelta(seconds=seconds)}) for seconds in (0.2, 0.4)
+        )
+        former = open_host("there", hasty, secrets=Known(), halt=Halt())
+        assert 0.2 <= waited(former, 5) < 0.4
+        assert waited(former, 5) < 0.1
+        heir = open_host("there", patient, secrets=Known(), halt=Halt(), former=former)
+        assert waited(heir, 0.1) < 0.1
+        assert waited(heir, 5) >= 0.4
+
+
+def waited(host: Host, timeout: float) -> float:
+    """How long a command waits for a silent machine, with so much time of its own."""
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="silent for"):
+        host.run(Command(("true",), timeout=timeout))
+    return time.monotonic() - began
 
 
 def test_public_forwarding_is_refused(sshd_factory: SshdFactory, ssh: Opener, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ KEEPALIVE = 15.0
 """Seconds between questions to the server."""
 PATIENCE = 45.0
 """Seconds without its answer after which the connection is given up: the machine hangs."""
+_SHAKING = 1.0
+"""Seconds that a machine may take at least to agree on encryption, once it has taken the connection."""
 _USER_TIMEOUT = 30_000  # milliseconds that sent bytes may stay unacknowledged: a pulled cable
 
 _ANSWERED = (OSError, EOFError, paramiko.SSHException)
@@ -228,9 +230,8 @@ def _greet(name: str, spec: SshHostSpec) -> paramiko.Transport:
     try:
         connection = socket.create_connection((spec.address.strip("[]"), spec.port), timeout=within)
     except OSError as error:
-        raise Unreachable(
-            f"{where}: {error.strerror or error}", hint="is the machine up, and the address right?"
-        ) from error
+        why = f"silent for {within:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)
+        raise Unreachable(f"{where}: {why}", hint="is the machine up, and the address right?") from error
     try:
         _tune(connection)
         transport = paramiko.Transport(connection, default_window_size=WINDOW, default_max_packet_size=PACKET)
@@ -238,6 +239,7 @@ def _greet(name: str, spec: SshHostSpec) -> paramiko.Transport:
         connection.close()
         raise
     transport.daemon = True
+    within = max(within, _SHAKING)
     transport.banner_timeout = within
     transport.handshake_timeout = within
     transport.auth_timeout = within

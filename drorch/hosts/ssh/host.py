@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,13 +33,33 @@ SESSIONS = 8
 """Commands at a time on one connection; servers grant 10 unless told otherwise, and one is kept to end others."""
 
 _ASK = 60.0  # seconds for the small questions that the host itself asks
-_ECHO = 1.0  # seconds for which a machine that was not reached is not tried again
+_ECHO = 2.0  # seconds for which a machine that was silent is not tried again by who would not wait longer
 _END = 5.0  # seconds for a channel on which to end a command; a hanging connection is not waited for
 _SETTLE = 2.0  # seconds for which a server that refuses every session is asked again
 _STALL = 600.0  # seconds for a file, beside those that its size takes at a megabit per second
 _BYTES_PER_SECOND = 125_000
 
+
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """A connection that could not be made."""
+
+    ended: float
+    waited: float
+    error: Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Heritage:
+    """What is left of an object for a machine."""
+
+    spec: SshHostSpec
+    known: tuple[Connection, Identity] | None
+    """Its connection, if that has shown who it is."""
+    silent: _Silence | None
 
 
 class SshHost:
@@ -55,7 +76,9 @@ class SshHost:
         halt: Halt,
         grace: float = GRACE,
         limit: float = LIMIT,
+        heritage: Heritage | None = None,
     ) -> None:
+        """``heritage``: is gone on with, if it is of the same entry but for the patience."""
         self.name = name
         self._spec = spec
         self._secrets = secrets
@@ -64,9 +87,15 @@ class SshHost:
         self._limit = limit
         self._lock = threading.Lock()
         self._connecting = threading.Lock()
-        self._silent: tuple[float, Unreachable] | None = None
+        self._silent: _Silence | None = None
         self._connection: Connection | None = None
         self._identity: tuple[Connection, Identity] | None = None
+        if heritage and heritage.spec.model_copy(update={"connect_timeout": spec.connect_timeout}) == spec:
+            self._connection = heritage.known[0] if heritage.known else None
+            self._identity = heritage.known
+            self._silent = heritage.silent
+        elif heritage and heritage.known:
+            heritage.known[0].close()
         self._slots = threading.BoundedSemaphore(SESSIONS)
         self._open = 0
 
@@ -81,7 +110,9 @@ class SshHost:
         env = environment({}, self._spec.env, command)
         text = order(command.argv, env, cwd=command.cwd, timeout=limit, grace=self._grace)
         with self._slot(started + limit), ExitStack() as stack:
-            session = self._on_connection(lambda connection: self._begin(connection, stack, out, err, started + limit))
+            session = self._on_connection(
+                lambda connection: self._begin(connection, stack, out, err, started + limit), within=limit
+            )
             ended, code = session.carry_out(
                 text, command.stdin, halt=self._halt, deadline=started + limit, kill=self._kill
             )
@@ -176,6 +207,15 @@ class SshHost:
         if connection is not None:
             connection.close()
 
+    def leave(self) -> "Heritage":
+        """What another object for the same machine goes on with; this one starts anew, should it be used again."""
+        with self._lock:
+            known = self._identity
+            if known is None or known[0] is not self._connection or not known[0].alive:
+                return Heritage(self._spec, None, self._silent)
+            self._connection = None
+            return Heritage(self._spec, known, self._silent)
+
     def _ask(self, command: Command, what: str) -> Completed:
         """Run it, and have it succeed."""
         done = self.run(command)
@@ -183,10 +223,10 @@ class SshHost:
             raise HostError(done.failure(f"{self.name}: {what}").why)
         return done
 
-    def _on_connection(self, ask: Callable[[Connection], _T]) -> _T:
+    def _on_connection(self, ask: Callable[[Connection], _T], *, within: float = math.inf) -> _T:
         """Ask on the connection; should it turn out to be an old one that is gone, once more on a new one."""
         while True:
-            connection, fresh = self._connected()
+            connection, fresh = self._connected(within)
             try:
                 return ask(connection)
             except Lost as error:
@@ -194,11 +234,11 @@ class SshHost:
                 if fresh:
                     raise Unreachable(f"{self.name}: the connection broke: {error}") from error
 
-    def _connected(self) -> tuple[Connection, bool]:
+    def _connected(self, within: float) -> tuple[Connection, bool]:
         """The connection, and whether it was made just now.
 
-        Who waits while another finds the machine unreachable, or asks a moment later, is told so at once: it does not
-        try again, one by one.
+        Who waits while another finds the machine unreachable is told so at once: it does not try again, one by one. So
+        is who asks a moment later and would wait no longer than that attempt did.
         """
         asked = time.monotonic()
         with self._connecting:
@@ -207,12 +247,15 @@ class SshHost:
                 return connection, False
             if connection is not None:
                 connection.close()
-            if self._silent is not None and self._silent[0] >= asked - _ECHO:
-                raise Unreachable(self._silent[1].message, hint=self._silent[1].hint)
+            silent, patience = self._silent, min(within, self._spec.connect_timeout.total_seconds())
+            if silent is not None and silent.ended >= asked - (_ECHO if silent.waited >= patience else 0):
+                raise Unreachable(silent.error.message, hint=silent.error.hint)
+            began = time.monotonic()
             try:
                 connection = self._new()
             except Unreachable as error:
-                self._silent = time.monotonic(), error
+                now = time.monotonic()
+                self._silent = _Silence(now, now - began, error)
                 raise
             with self._lock:
                 self._connection = connection
