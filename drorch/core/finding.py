@@ -39,6 +39,11 @@ class Finding(Frozen):
     facts: dict[str, Json] = Field(default_factory=dict)
     """What was measured."""
 
+    @property
+    def amiss(self) -> bool:
+        """Whether it would not work, as far as is known: bad or unknown."""
+        return self.standing.height >= Standing.UNKNOWN.height
+
     @classmethod
     def of(cls, about: str, error: DrorchError, *, standing: Standing = Standing.BAD) -> "Finding":
         """The finding that an error means."""

@@ -178,9 +178,7 @@ class Fence(Step):
                 "looked_at": [f"{finding.about}: {finding.what}" for finding in found],
             },
             exceptions=tuple(
-                f"{finding.about}: {finding.what}; {finding.remedy}"
-                for finding in found
-                if finding.standing is not Standing.GOOD
+                f"{finding.about}: {finding.what}; {finding.remedy}" for finding in found if finding.amiss
             ),
         )
 

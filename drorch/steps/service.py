@@ -177,9 +177,7 @@ class Service(Step):
         found = tuple(self.preflight(tools))
         return Evidence(
             facts={"rehearsed": False, "looked_at": [f"{finding.about}: {finding.what}" for finding in found]},
-            exceptions=tuple(
-                f"{finding.about}: {finding.what}" for finding in found if finding.standing is not Standing.GOOD
-            ),
+            exceptions=tuple(f"{finding.about}: {finding.what}" for finding in found if finding.amiss),
         )
 
     @property

@@ -130,7 +130,7 @@ class Switch(Step):
         found = self._usable(tools, turn)
         if isinstance(found, Failure):
             return found
-        doubts = [each for each in self.via.findings(tools, turn) if each.standing is not Standing.GOOD]
+        doubts = [each for each in self.via.findings(tools, turn) if each.amiss]
         return Evidence(
             facts={"rehearsed": False, "looked_at": self.via.title, "leads": found.leads, **found.facts},
             exceptions=tuple(f"{each.about}: {each.what}" for each in doubts),
