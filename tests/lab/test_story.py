@@ -23,7 +23,7 @@ def site(lab: Lab, tmp_path: Path) -> Site:
 
 def test_after_a_power_off_the_standby_serves_and_later_the_primary_again(lab: Lab, site: Site) -> None:
     """Power-off, failover, failback: no acknowledged order is lost, and never do both databases take writes."""
-    with lab.witness().watching() as witness, lab.customer(patience=PATIENCE).shopping() as customer:
+    with lab.witness(local=False).watching() as witness, lab.customer(patience=PATIENCE).shopping() as customer:
         customer.await_orders(20)
         lab.web1.power_off()
         site.drorch("failover", "shop", "--yes=shop")
