@@ -9,7 +9,7 @@ from pydantic import Field
 from drorch.core.evidence import Evidence, Failure, Outcome, Progress
 from drorch.core.finding import Finding
 from drorch.core.model import HostName, Json, SourceName
-from drorch.core.replication import ReplicaState
+from drorch.core.replication import ReplicaState, Replication
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Planned, Step, Tools
 from drorch.steps._apart import identified
@@ -69,21 +69,30 @@ class CaughtUp(Step):
             return primary
         if primary.position is None:
             return Failure(why=f"how far {scene.primary} is, is not known: it was not stopped in order")
+        return self._caught(tools, replication, primary, primary.position, began)
+
+    def _caught(
+        self, tools: Tools, replication: Replication, primary: ReplicaState, wanted: int, began: float
+    ) -> Outcome:
+        """Wait; a last look that has no time left to be answered does not hide what was seen before it."""
+        name, last = self._place(tools.scene), None
         while True:
             state = standing(tools, replication, name)
-            if isinstance(state, Failure) and not state.retryable:
-                return state
             if isinstance(state, ReplicaState):
-                refusal = _unfit(state, primary)
-                if refusal is not None:
+                last = state
+                if (refusal := _unfit(state, primary)) is not None:
                     return refusal
-                left = _left(state, primary.position)
-                if left <= self.within:
+                if (left := _left(state, wanted)) <= self.within:
                     seconds = round(tools.clock.monotonic() - began, 3)
                     return Evidence(facts={**_facts(state, primary), "lag_bytes": left, "seconds": seconds})
-                tools.progress(Progress(step=tools.step, text=f"{name} lacks {left} bytes of {scene.primary}"))
-            if tools.deadline.remaining() <= _PAUSE:
-                return state if isinstance(state, Failure) else _late(state, primary)
+                tools.progress(Progress(step=tools.step, text=f"{name} lacks {left} bytes of {primary.host}"))
+            elif not (state.retryable or (last is not None and state.timed_out)):
+                return state
+            over = tools.deadline.remaining() <= _PAUSE
+            if over and last is not None:
+                return _late(last, primary)
+            if over and isinstance(state, Failure):
+                return state
             tools.clock.sleep(_PAUSE)
 
     def preflight(self, tools: Tools) -> Iterable[Finding]:
