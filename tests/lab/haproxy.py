@@ -29,7 +29,8 @@ global
 defaults
     mode http
     log global
-    timeout connect 500ms
+    timeout connect 3s
+    timeout check 2s
     timeout client 10s
     timeout server 5s
     timeout queue 2s
