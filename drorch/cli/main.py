@@ -4,6 +4,7 @@ Rules of the interface: results on stdout, everything else on stderr; ``--json``
 error says what is wrong and what to do; no verb asks anything when stdin is no terminal.
 """
 
+import gc
 import json
 import logging
 import os
@@ -21,6 +22,10 @@ from drorch.core.exits import Exit, of_error
 
 if TYPE_CHECKING:
     from drorch.app import App
+
+_GARBAGE: Final = (200_000, 10, 10)
+"""Objects more than before at which garbage is looked for. All modules together are about so many: at Python's own 700
+a seventh of the time until a failover begins goes into looking through them in vain."""
 
 VERBS: Final[Mapping[str, str]] = {
     "init": "Write a commented, valid starting point.",
@@ -169,6 +174,7 @@ def complain(error: DrorchError, *, as_json: bool) -> Exit:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
+    gc.set_threshold(*_GARBAGE)
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = drorch.main(args=arguments, prog_name="drorch", standalone_mode=False)

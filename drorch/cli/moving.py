@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 CALM = timedelta(hours=1)
 """After a failover of a service, another one within this time is refused unless a person says why."""
 
+_HEAD_START = 0.3
+"""Seconds that connections to hosts have to themselves before the engine is loaded beside them, which takes half a
+second of a processor: it is needed only when all have answered, and nobody waits for it then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -87,7 +91,9 @@ def move(wanted: Wanted) -> Exit:
         )
     _calm(drorch, plan, wanted)
     if not wanted.dry:
-        threading.Thread(target=import_module, args=("drorch.engine.durable",), daemon=True).start()  # meanwhile
+        loading = threading.Timer(_HEAD_START, import_module, args=("drorch.engine.durable",))
+        loading.daemon = True
+        loading.start()
     with (
         _probing(drorch, plan, dry=wanted.dry) as prober,
         drorch.leases.hold(f"moving:{plan.service_name}", purpose=f"moving {plan.service_name}"),
