@@ -1,6 +1,8 @@
 """An outage as customers see it: what a probe that asked again and again was answered. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -20,6 +22,16 @@ class Window(Frozen):
     """Whether it was out already when the probe began, so that it is longer than this."""
 
 
+class Answered(NamedTuple):
+    """One request of a probe."""
+
+    sent: datetime
+    answered: datetime
+    """When its answer came, or it was given up."""
+    failure: str
+    """Empty for a success."""
+
+
 class Watched(Frozen):
     """What the probe of a run saw, from before its first step until after its last."""
 
@@ -35,19 +47,21 @@ class Watched(Frozen):
     unseen: float = 0.0
     """Seconds in which nothing asked, because the controller was not there: an outage can hide in them."""
 
-    def answered(self, at: datetime, now: datetime, failure: str) -> "Watched":
-        """With one more request, sent ``at`` and answered ``now``; ``failure`` is empty for a success."""
-        windows = list(self.windows)
-        out = bool(windows) and windows[-1].ended is None
-        if failure and not out:
-            windows.append(Window(began=at, reason=failure, older=self.asked == 0))
-        elif not failure and out:
-            windows[-1] = windows[-1].model_copy(update={"ended": now})
+    def with_answers(self, answers: Sequence[Answered]) -> "Watched":
+        """With more requests, in the order in which they were sent."""
+        windows, asked = list(self.windows), self.asked
+        for one in answers:
+            out = bool(windows) and windows[-1].ended is None
+            if one.failure and not out:
+                windows.append(Window(began=one.sent, reason=one.failure, older=asked == 0))
+            elif not one.failure and out:
+                windows[-1] = windows[-1].model_copy(update={"ended": one.answered})
+            asked += 1
         return self.model_copy(
             update={
-                "last": now,
-                "asked": self.asked + 1,
-                "failed": self.failed + bool(failure),
+                "last": max((self.last, *(one.answered for one in answers))),
+                "asked": asked,
+                "failed": self.failed + sum(bool(one.failure) for one in answers),
                 "windows": tuple(windows),
             }
         )

@@ -158,7 +158,7 @@ def preflight(plan: Plan, box: Toolbox, *, digest: str | None = None, limit: flo
         mode=plan.mode,
         at=at,
         seconds=round(box.clock.monotonic() - began, 3),
-        findings=tuple(findings),
+        findings=tuple({(one.finding.about, one.finding.what): one for one in reversed(findings)}.values())[::-1],
         sights=tuple(sights),
         losses=_losses(plan, box, findings),
     )

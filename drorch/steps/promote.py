@@ -210,7 +210,8 @@ class Promote(Step):
         standby = standing(tools, replication, self._place(scene))
         primary = self._seen(tools) if isinstance(live, Failure) else live
         known = None if isinstance(standby, Failure) else standby
-        found = loss(known, primary, tools.clock.now(), seen=_basis(tools, primary))
+        silent = isinstance(live, Failure)
+        found = loss(known, primary, tools.clock.now(), seen=_basis(tools, primary, silent=silent))
         facts = {
             "loss": found.model_dump(mode="json"),
             "primary_state": None if isinstance(live, Failure) else live.model_dump(mode="json"),
@@ -269,11 +270,11 @@ def _missing(tools: Tools, state: ReplicaState, primary: ReplicaState | Failure)
     )
 
 
-def _basis(tools: Tools, primary: ReplicaState | None) -> str:
+def _basis(tools: Tools, primary: ReplicaState | None, *, silent: bool = False) -> str:
     if primary is None:
         return "the primary was never looked at"
     seconds = (tools.clock.now() - primary.at).total_seconds()
-    if seconds < _LIVE:
+    if seconds < _LIVE and not silent:
         return f"{primary.host} answers"
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

@@ -97,6 +97,8 @@ class Rejoin(Step):
 
     def _second_primary(self, tools: Tools, leader: ReplicaState) -> Iterable[Finding]:
         """Whether the server that is to follow takes writes as well."""
+        if self.host == tools.scene.primary:
+            return  # it is where the service lives: it becomes a standby once that is elsewhere
         own = standing(tools, replication_of(tools.scene, self.source), self.host)
         if leader.role == "primary" and not isinstance(own, Failure) and own.role == "primary":
             yield Finding(
