@@ -51,8 +51,11 @@ class Watched(Frozen):
         """With more requests, in the order in which they were sent."""
         windows, asked = list(self.windows), self.asked
         for one in answers:
-            out = bool(windows) and windows[-1].ended is None
-            if one.failure and not out:
+            ended = windows[-1].ended if windows else one.sent
+            out = ended is None
+            if one.failure and ended is not None and one.sent < ended:
+                windows[-1] = windows[-1].model_copy(update={"ended": None})  # who was served had waited all that time
+            elif one.failure and not out:
                 windows.append(Window(began=one.sent, reason=one.failure, older=asked == 0))
             elif not one.failure and out:
                 windows[-1] = windows[-1].model_copy(update={"ended": one.answered})

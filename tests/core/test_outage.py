@@ -26,6 +26,13 @@ def test_an_outage_lasts_from_the_first_failure_to_the_first_success() -> None:
     assert seen.words == "5.5 s"
 
 
+def test_a_request_that_had_to_wait_ends_no_outage_before_its_answer() -> None:
+    """Of requests that overlap, the time in which none was answered counts once."""
+    seen = watched((0, 0.1, ""), (1, 6, "no answer"), (2, 6.5, ""), (3, 8, "no answer"), (4, 9, ""), (9, 9.1, ""))
+    assert seen.out == timedelta(seconds=8)
+    assert len(seen.windows) == 1
+
+
 def test_one_that_was_there_before_is_longer_than_what_was_seen() -> None:
     """When the very first request fails, nobody knows since when."""
     assert watched((0, 0.1, "refused"), (3, 3.1, "")).words == "at least 3.1 s"
