@@ -102,7 +102,8 @@ class _Asked:
         try:
             self.answers.extend(self.ask())
         except DrorchError as error:
-            self.answers.append(Finding.of(self.about, error))
+            silent = error.retryable and not self.needed  # what its host's silence means is said of the host
+            self.answers.append(Finding.of(self.about, error, standing=Standing.UNKNOWN if silent else Standing.BAD))
         except Exception as error:  # noqa: BLE001 - a defect must not hide the other findings
             what = f"looking at it broke: {type(error).__name__}: {error}"
             self.answers.append(

@@ -105,7 +105,8 @@ class Rejoin(Step):
                 about=self.host,
                 what=f"two primaries: {self.source} on {self.host} takes writes, too, which customers will lose",
                 standing=Standing.BAD,
-                remedy=f"let nothing write on {self.host}; this step stops it, and keeps and reports what only it has",
+                remedy=f"let nothing write on {self.host}, then: drorch failback {tools.scene.service};"
+                f" it keeps and reports what only {self.host} has",
             )
 
     def rehearse(self, tools: Tools, earlier: Earlier) -> Outcome:
