@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
@@ -96,27 +97,43 @@ def answers(tools: Tools, host: str) -> bool:
 
 
 def seen(tools: Tools, host: str) -> str:
-    """Who says that a host is not off, as a clause; empty when nobody does, which says nothing.
+    """Who says that a host is not off, as a clause; empty when nobody does, which says nothing."""
+    return seeing(tools, host)()
+
+
+def seeing(tools: Tools, host: str) -> Callable[[], str]:
+    """Begin to ask what `seen` tells, and give what waits for it: something else may be asked meanwhile.
 
     Drorch may be the one whose line is broken: every other machine of the run is asked as well whether it reaches it.
     """
     address, port = tools.scene.addresses.get(host), tools.scene.ports.get(host, _SSH)
     viewers = [name for name in tools.scene.addresses if name != host] if address else []
     reached: list[str] = []
+    answering: Future[bool] = Future()
 
     def ask(viewer: str) -> None:
         with suppress(DrorchError, Interrupted), tools.host(viewer).dial(str(address), port, timeout=BLINK):
             reached.append(viewer)
 
+    def listen() -> None:
+        try:
+            answering.set_result(answers(tools, host))
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            answering.set_exception(error)
+
     asking = [threading.Thread(target=ask, args=(name,), name=f"drorch-see-{host}", daemon=True) for name in viewers]
-    for thread in asking:
+    for thread in (*asking, threading.Thread(target=listen, name=f"drorch-answers-{host}", daemon=True)):
         thread.start()
-    if answers(tools, host):
-        return f"{host} still answers"
-    until = tools.clock.monotonic() + SPOT
-    for thread in asking:
-        thread.join(max(0.0, until - tools.clock.monotonic()))
-    return f"{' and '.join(reached)} still reach{'es' if len(reached) == 1 else ''} {host}" if reached else ""
+
+    def sight() -> str:
+        if answering.result():
+            return f"{host} still answers"
+        until = tools.clock.monotonic() + SPOT
+        for thread in asking:
+            thread.join(max(0.0, until - tools.clock.monotonic()))
+        return f"{' and '.join(reached)} still reach{'es' if len(reached) == 1 else ''} {host}" if reached else ""
+
+    return sight
 
 
 def finding(about: str, failure: Failure) -> Finding:

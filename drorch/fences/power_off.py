@@ -17,7 +17,7 @@ from drorch.core.model import Duration, Frozen, HostName, Json, SecretRef, parse
 from drorch.core.scene import Scene
 from drorch.core.secret import Secret
 from drorch.core.step import Planned, Tools
-from drorch.fences._reach import finding, seen
+from drorch.fences._reach import finding, seeing, seen
 
 PATIENCE = 15.0
 """Seconds that one answer to `status` may take, unless all of it must be over before."""
@@ -96,11 +96,12 @@ class PowerOff(Rung):
 
     def stands(self, tools: Tools, host: str) -> Proof | None:
         """Whether the status says that it is off, and nothing says otherwise."""
+        sight = seeing(tools, host)
         try:
             said = self._status(tools)
         except DrorchError:
             return None
-        if isinstance(said, Failure) or not self._is_off(said) or seen(tools, host):
+        if isinstance(said, Failure) or not self._is_off(said) or sight():
             return None
         return self._proof(host, said)
 

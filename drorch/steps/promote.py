@@ -1,6 +1,7 @@
 """``promote``: make a standby the primary."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Literal
 
@@ -111,8 +112,10 @@ class Promote(Step):
         """Whether the standby could be promoted now, and what that would lose at most."""
         scene = tools.scene
         replication = replication_of(scene, self.source)
-        yield from replication.findings(tools, tools.host(scene.primary), tools.host(self._place(scene)))
-        yield self._loss_now(tools, replication)
+        with ThreadPoolExecutor(1) as pool:  # both wait for the primary, which may be gone
+            losing = pool.submit(self._loss_now, tools, replication)
+            yield from replication.findings(tools, tools.host(scene.primary), tools.host(self._place(scene)))
+            yield losing.result()
 
     def rehearse(self, tools: Tools, earlier: Earlier) -> Outcome:
         """Promote a copy of the standby's data, on another port."""
