@@ -54,7 +54,9 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """How many times the baseline."""
+        """How many times the baseline; without an end where that is nothing and the subject is not."""
+        if not self.beside.median:
+            return float("inf") if self.value.median else 1.0
         return self.value.median / self.beside.median
 
     @property

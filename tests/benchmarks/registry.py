@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from benchmarks import audit, backup, many, memory, mirror, start, steps
+from benchmarks import audit, backup, failover, many, memory, mirror, start, steps
 from benchmarks.measure import Figure
 
 
@@ -24,4 +24,5 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "mirror": mirror.figures,
     "many": many.figures,
     "audit": audit.figures,
+    "failover": failover.figures,
 }

@@ -7,17 +7,24 @@ import pytest
 
 from benchmarks.measure import Costs, Figure, alternate, document, table
 from benchmarks.registry import BENCHMARKS
+from lab import needs
 from support.ceph_daemons import missing
 
 OFFSITE = {"mirror", "many", "audit"}
 """Those that want a Ceph."""
+LAB = {"failover"}
+"""Those that want the disaster lab, and so root."""
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.root) if name in LAB else name for name in BENCHMARKS]
+)
 def test_measures(name: str, tmp_path: Path) -> None:
     """Every benchmark gives figures of both sides."""
     if name in OFFSITE and missing():
         pytest.skip(missing())
+    if name in LAB and needs.missing():
+        pytest.skip(needs.missing())
     figures = list(BENCHMARKS[name](tmp_path, quick=True))
     assert figures
     assert all(min(figure.value.each + figure.beside.each) > 0 for figure in figures)
@@ -43,6 +50,12 @@ def test_shows_the_ratio() -> None:
     assert "1.50 times bare restic: 2.000 s (1.900 to 2.100)" in table([figure])
     shown = json.loads(document([figure]))
     assert (shown["ratio"], shown["baseline"]) == (1.5, "bare restic")
+
+
+def test_nothing_is_a_baseline_too() -> None:
+    """Beside nothing, nothing is as much, and something more than any number of times."""
+    assert Figure("failed", "script", Costs((0.0,)), Costs((0.0,)), "requests", aim="0").ratio == 1
+    assert Figure("failed", "script", Costs((1.0,)), Costs((0.0,)), "requests", aim="0").ratio == float("inf")
 
 
 @pytest.mark.parametrize(
