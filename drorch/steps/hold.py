@@ -80,9 +80,7 @@ class Hold(Step):
         """What the way finds; a hold must leave somebody to let go."""
         found = looked(self.via, tools, turn_of(tools.scene))
         if isinstance(found, Failure):
-            yield Finding(
-                about=self.via.title, what=found.why, standing=Standing.BAD, remedy=found.hint or "see what it says"
-            )
+            yield Finding.failed(self.via.title, found)
         elif found.leads != "old":
             yield Finding(
                 about=self.via.title,

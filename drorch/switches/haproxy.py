@@ -217,7 +217,8 @@ class Haproxy(Way):
         if self._gate(tools, f"held {self.haproxy.backend}", "held") is None:
             wait = "let the other run end, or say `drorch release` on the socket"
             return self._finding("requests wait there already", Standing.DOUBTFUL, wait)
-        return self._finding(free.why, Standing.BAD, free.hint)
+        silent = free.unknown or free.timed_out
+        return self._finding(free.why, Standing.UNKNOWN if silent else Standing.BAD, free.hint or "look at the edge")
 
     def _backend(self, tools: Tools, turn: Turn, order: str = "") -> "_Backend | Failure":
         """The backend as it is, after an order if there is one."""
