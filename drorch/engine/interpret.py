@@ -18,6 +18,7 @@ from drorch.core.model import Frozen, Json, format_duration
 from drorch.core.scene import Mode
 from drorch.core.step import OnFailure, Question, RunState, Step, StepState
 from drorch.engine.plan import Block, Plan, PlannedStep
+from drorch.steps._safe import BROKEN
 
 Verb = Literal["retry", "skip", "abort", "confirm", "refuse", "approve", "attest", "unplanned"]
 Parting = Literal["undo", "leave"]
@@ -26,6 +27,8 @@ of no return is taken back unless it is to be left, anything else only when that
 
 COMMIT = "commit?"
 """The topic under which a run asks whether it may stay as it is; the process that performs it waits for the answer."""
+_FENCED_AGAIN = 3
+"""How often in a run a host that keeps coming back is fenced again without asking."""
 PATIENCE = timedelta(days=30)
 """How long a paused run waits for an answer before it gives up."""
 
@@ -161,6 +164,7 @@ class _Course:
     attempts: list[Attempt] = field(default_factory=list)
     exceptions: list[str] = field(default_factory=list)
     ending: Ending | None = None
+    fenced_again: int = 0
     mode: Mode | None = None
     undone: bool = False
     """Whether what was done has been taken back, as far as that goes."""
@@ -310,6 +314,8 @@ def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, inst
         _part(course, last.parting)
         return False
     failure = last.failure or Failure(why="no outcome was recorded")
+    if _fenced_again(course, planned, failure):
+        return True
     wanted = course.plan.answer_to_failure(planned.step)
     if wanted == "pause":
         return _pause(course, planned, last, failure)
@@ -324,6 +330,22 @@ def _after_failure(course: _Course, planned: PlannedStep, last: Attempt, *, inst
     if wanted == "undo":
         _undo(course)
     return False
+
+
+def _fenced_again(course: _Course, planned: PlannedStep, failure: Failure) -> bool:
+    """Fence a host once more that came back behind the point of no return, when there is nothing to decide any more.
+
+    Before that point a primary that comes back may be better than a failover: a person decides.
+    """
+    fence = failure.facts.get(BROKEN)
+    past = any(course.plan.step(step).step.irreversible for step in course.evidence)
+    if not (fence and past) or course.fenced_again >= _FENCED_AGAIN:
+        return False
+    course.fenced_again += 1
+    if _perform(course, [course.plan.step(str(fence))]):
+        return False
+    course.exceptions.append(f"before {planned.id} it was fenced again: {failure.why}")
+    return True
 
 
 def _pause(course: _Course, planned: PlannedStep, last: Attempt, failure: Failure) -> bool:

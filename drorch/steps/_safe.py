@@ -8,6 +8,8 @@ from drorch.core.step import Earlier, Tools
 from drorch.fences import AnyRung
 from drorch.steps._claimed import held
 
+BROKEN = "broken_fence"
+"""The fact of a failure that names the step whose fence does not hold any more."""
 _RUNG: TypeAdapter[Rung] = TypeAdapter(AnyRung)
 
 
@@ -34,13 +36,13 @@ def unsafe(tools: Tools, earlier: Earlier) -> Failure | None:
             why=f"there is no proof that {tools.scene.primary} is fenced; unreachable is not fenced",
             hint="answer with retry once it is; a skipped fence step is no proof",
         )
-    for evidence in earlier.values():
-        if "fenced" in evidence.facts and (failure := _broken(tools, evidence)) is not None:
+    for step, evidence in earlier.items():
+        if "fenced" in evidence.facts and (failure := _broken(tools, step, evidence)) is not None:
             return failure
     return held(tools, earlier)
 
 
-def _broken(tools: Tools, evidence: Evidence) -> Failure | None:
+def _broken(tools: Tools, step: str, evidence: Evidence) -> Failure | None:
     proof = Proof.model_validate(evidence.facts["proof"])
     failure = _RUNG.validate_python(evidence.facts["rung"]).holds(tools, proof)
     if failure is None:
@@ -49,5 +51,6 @@ def _broken(tools: Tools, evidence: Evidence) -> Failure | None:
         update={
             "why": f"the fence around {proof.host} does not hold: {failure.why}",
             "hint": failure.hint or f"fence {proof.host} again, then retry",
+            "facts": {**failure.facts, BROKEN: step},
         }
     )
