@@ -53,3 +53,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed and isinstance(found, Lab):
         report.sections.append(("the lab's journals", found.said()))
     return report  # type: ignore[return-value]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test in a lab may take longer than others: three hosts boot, and other tests run beside it."""
+    for item in items:
+        if {"lab", "shared_lab"} & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(400))

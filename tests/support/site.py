@@ -54,7 +54,7 @@ class Site:
     def drorch(self, *words: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
         """A drorch process that ended with the expected exit code; None expects any but a success."""
         with self.start(*words) as process:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=240)
         met = process.returncode == expect if expect is not None else process.returncode != 0
         assert met, f"exit code {process.returncode}\n{out}\n{err}"
         return subprocess.CompletedProcess(words, process.returncode, out, err)
@@ -67,7 +67,7 @@ class Site:
         """A drorch process that kills itself at that boundary (0: at none); gives exit code and boundaries passed."""
         count = self.folder / "boundaries"
         with self.start(str(boundary), str(count), *words, prefix=(str(KILLED),)) as process:
-            out, err = process.communicate(timeout=100)
+            out, err = process.communicate(timeout=240)
         assert process.returncode in (0, -9), f"{out}\n{err}"
         return process.returncode, int(count.read_text())
 
