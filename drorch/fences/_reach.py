@@ -87,13 +87,12 @@ def within(seconds: float, ask: Callable[[], T]) -> T | None:
     return said[0] if said else None
 
 
-def answers(tools: Tools, host: str) -> bool:
-    """Whether a host answers within the blink of an eye: silence says nothing, an answer says that it is not off."""
+def _answers(tools: Tools, host: str) -> bool:
+    """Whether a host answers: silence says nothing, an answer says that it is not off."""
     try:
-        done = within(BLINK, lambda: tools.host(host).run(Command(("true",), timeout=BLINK)))
+        return tools.host(host).run(Command(("true",), timeout=BLINK)).ok
     except DrorchError:
         return False
-    return done is not None and done.ok
 
 
 def seen(tools: Tools, host: str) -> str:
@@ -117,7 +116,7 @@ def seeing(tools: Tools, host: str) -> Callable[[], str]:
 
     def listen() -> None:
         try:
-            answering.set_result(answers(tools, host))
+            answering.set_result(_answers(tools, host))
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
             answering.set_exception(error)
 
@@ -126,8 +125,9 @@ def seeing(tools: Tools, host: str) -> Callable[[], str]:
         thread.start()
 
     def sight() -> str:
-        if answering.result():
-            return f"{host} still answers"
+        with suppress(TimeoutError):  # the blink counts from here: nothing that was asked meanwhile shortens it
+            if answering.result(BLINK):
+                return f"{host} still answers"
         until = tools.clock.monotonic() + SPOT
         for thread in asking:
             thread.join(max(0.0, until - tools.clock.monotonic()))
