@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import AwareDatetime, ValidationError
 
 from drorch.claim.footing import Footing
-from drorch.claim.rules import Claim, Event, Holding, Wanted, after
+from drorch.claim.rules import Claim, Event, Holding, Home, Wanted, after
 from drorch.core.clock import Clock
 from drorch.core.errors import AlreadyThere, StoreError
 from drorch.core.evidence import Failure
@@ -244,9 +244,10 @@ class Book:
         if mine is not None and mine.epoch == epoch:
             return mine
         if now.claim is None:
-            gone = "was released" if now.number else "is not in the store any more"
+            gone = "is over" if now.number else "is not in the store any more"
+            lives = f"; {self.service} lives on {printable(now.home.host)} since {_who(now.home)}" if now.home else ""
             return Failure(
-                why=f"this run's claim on {self.service} {gone}, by what {self.store.shown} holds",
+                why=f"this run's claim on {self.service} {gone}, by what {self.store.shown} holds{lives}",
                 hint="do nothing more in this run: abort it, see who works on the service, and begin anew",
             )
         return Failure(
@@ -281,7 +282,7 @@ class _Found:
     version: str = ""
 
 
-def _who(claim: Claim) -> str:
+def _who(claim: Claim | Home) -> str:
     return f"{printable(claim.holder)} in run {printable(claim.run)}"
 
 

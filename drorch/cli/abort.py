@@ -36,7 +36,7 @@ def command(run: str, parting: Parting | None, note: str, *, as_json: bool) -> E
     ended = drorch.journal.run(stands.id)
     if not ended.state.final:
         return Exit.FAILED
-    return Exit.EXCEPTIONS if any("could not be undone" in text for text in _exceptions(ended.detail)) else Exit.OK
+    return Exit.EXCEPTIONS if any("not be undone" in text for text in _exceptions(ended.detail)) else Exit.OK
 
 
 def _exceptions(detail: object) -> list[str]:

@@ -37,6 +37,10 @@ _HEAD_START = 0.3
 second of a processor: it is needed only when all have answered, and nobody waits for it then."""
 
 
+_HARMLESS = frozenset({"approval", "caught_up", "claim", "hold", "http", "manual", "notify", "release", "wait"})
+"""Steps after which a service is as it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What was typed."""
@@ -83,6 +87,7 @@ def options(command: click.Command) -> click.Command:
 def move(wanted: Wanted) -> Exit:
     """Lead a service to another host."""
     drorch = app()
+    _alone(drorch, wanted.service)
     plan = _plan(drorch, wanted)
     if wanted.yes is not None and wanted.yes != wanted.service:
         raise Refused(
@@ -132,15 +137,23 @@ def _plan(drorch: "App", wanted: Wanted) -> "Plan":
     )
 
 
-def _calm(drorch: "App", plan: "Plan", wanted: Wanted) -> None:
-    """Refuse a second failover while one is open, or so soon after one that a person must say why."""
-    runs = [run for run in drorch.journal.runs(service=plan.service_name) if run.kind in MOVING]
-    for run in runs:
+def _alone(drorch: "App", service: str) -> None:
+    """Refuse to begin while another move of the service is open: where it lives is not settled until that is over."""
+    for run in _moves(drorch, service):
         if not run.state.final:
             raise Refused(
                 f"{run.id} is not over: it is {run.state}",
                 hint=f"go on with drorch resume {run.id}, or end it with drorch abort {run.id}",
             )
+
+
+def _moves(drorch: "App", service: str) -> list["Run"]:
+    return [run for run in drorch.journal.runs(service=service) if run.kind in MOVING]
+
+
+def _calm(drorch: "App", plan: "Plan", wanted: Wanted) -> None:
+    """Refuse a second failover so soon after one that a person must say why."""
+    runs = _moves(drorch, plan.service_name)
     now = drorch.clock.now()
     recent = [run for run in runs if run.kind == "failover" and now - run.started < CALM and _moved(drorch, run)]
     if wanted.kind != "failover" or not recent or wanted.dry:
@@ -156,12 +169,14 @@ def _calm(drorch: "App", plan: "Plan", wanted: Wanted) -> None:
 
 
 def _moved(drorch: "App", run: "Run") -> bool:
-    """Whether a run got as far as changing something."""
-    return any(
-        record.body.get("what") == "attempt" and record.body.get("state") == "succeeded"
-        for record in drorch.journal.records(run.id)
-        if not record.key.startswith(("attempt claim#", "attempt approval"))
-    )
+    """Whether a run changed something that was not taken back."""
+    stands: set[str] = set()
+    for record in drorch.journal.records(run.id):
+        if record.body.get("what") == "attempt" and record.body.get("state") == "succeeded":
+            step = str(record.body["step"])
+            (stands.discard if record.body.get("undo") else stands.add)(step)
+    plan = drorch.runs.plan(run)
+    return any(plan.step(step).step.kind not in _HARMLESS for step in stands)
 
 
 @contextmanager
@@ -227,11 +242,11 @@ def _looked(seen: "Preflight", *, as_json: bool) -> Exit:
 
 
 def _refuse(plan: "Plan", seen: "Preflight", wanted: Wanted) -> None:
-    """Begin nothing that was seen to stop half-way."""
+    """Begin nothing that was seen to stop half-way; who takes over finds what another controller did half."""
     from drorch.engine.preflight import refusals  # noqa: PLC0415 - help needs none of this
 
     found = refusals(seen, plan)
-    if not found or wanted.anyway:
+    if not found or wanted.anyway or wanted.take_over:
         return
     first = found[0].finding
     more = f", and {len(found) - 1} more" if len(found) > 1 else ""

@@ -1,10 +1,10 @@
 """A drorch process that is killed at a named moment of a step.
 
-    python dying.py STEP:MOMENT VERB …
+    python dying.py STEP:MOMENT,… VERB …
 
 MOMENT is ``begun`` (its attempt is about to be performed), ``done`` (it was performed, nothing is recorded), ``kept``
-(it is recorded, the journal was not told), ``told``, or a number *n*: in the middle of its *n*-th command on a host. A
-process that does not come by ends as any other.
+(it is recorded, the journal was not told), ``told``, or a number *n*: in the middle of its *n*-th command on a host.
+The first moment that it comes by kills it; if it comes by none it ends as any other.
 """
 
 import os
@@ -22,28 +22,26 @@ from drorch.engine.perform import Performer, _DeadlineHost
 _MIDDLE = 0.03
 """Seconds after its beginning at which a command is in its middle."""
 
-_step, _, _moment = sys.argv[1].rpartition(":")
-_within = False
+_moments = sys.argv[1].split(",")
+_within = ""
 _commands = 0
 
 
-def die_at(moment: str) -> None:
-    """Die here, if this is the moment."""
-    if moment == _moment:
+def die_at(step: str, moment: str) -> None:
+    """Die here, if this is such a moment."""
+    if f"{step}:{moment}" in _moments:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _performed(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def perform(self: object, planned: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever it takes
-        global _within  # noqa: PLW0603 - a process of its own
-        if planned.id != _step:
-            return function(self, planned, *args, **kwargs)
-        die_at("begun")
-        _within = True
+        global _within, _commands  # noqa: PLW0603 - a process of its own
+        die_at(planned.id, "begun")
+        _within, _commands = planned.id, 0
         result = function(self, planned, *args, **kwargs)
-        _within = False
-        die_at("done")
+        _within = ""
+        die_at(planned.id, "done")
         return result
 
     return perform
@@ -52,12 +50,10 @@ def _performed(function: Callable[..., Any]) -> Callable[..., Any]:
 def _told(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def append(self: object, run: str, key: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - the same
-        mine = key.startswith(f"attempt {_step}#")
-        if mine:
-            die_at("kept")
+        step = key.removeprefix("attempt ").partition("#")[0]
+        die_at(step, "kept")
         result = function(self, run, key, *args, **kwargs)
-        if mine:
-            die_at("told")
+        die_at(step, "told")
         return result
 
     return append
@@ -69,7 +65,7 @@ def _ran(function: Callable[..., Any]) -> Callable[..., Any]:
         global _commands  # noqa: PLW0603 - the same
         if _within:
             _commands += 1
-            if str(_commands) == _moment:
+            if f"{_within}:{_commands}" in _moments:
                 threading.Timer(_MIDDLE, os.kill, (os.getpid(), signal.SIGKILL)).start()
         return function(self, *args, **kwargs)
 
