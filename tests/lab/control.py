@@ -65,10 +65,12 @@ class Steered:
         """The newest run."""
         return self.site.newest()
 
-    def await_state(self, state: RunState) -> Run:
-        """Wait until the newest run is in a state."""
+    def await_state(self, state: RunState, process: subprocess.Popen[str]) -> Run:
+        """Wait until the newest run is in a state, in which a process holds it."""
 
         def there() -> bool:
+            if process.poll() is not None:
+                raise AssertionError(f"it ended before it was {state}: {process.communicate()}")
             return (self.site.state / "journal.sqlite").exists() and any(
                 run.state is state for run in Journal(self.site.state / "journal.sqlite").runs(limit=1)
             )
@@ -91,9 +93,9 @@ class Steered:
         (self.site.folder / f"{step}.go").touch()
 
     def powered(self) -> list[str]:
-        """What was said to the provider, but for questions: ``off web1``."""
+        """What was said to the provider, but for questions: ``off web1``, and ``did off web1`` when it was done."""
         said = self.counted.read_text().splitlines() if self.counted.exists() else []
-        return [line for line in said if not line.startswith("status")]
+        return [line for line in said if "status" not in line]
 
     def confirm_moved(self, *, timeline: int = 2) -> None:
         """See that customers are served at web2, and that each thing was done once."""
@@ -175,7 +177,7 @@ class Steering:
         self.folder.mkdir(exist_ok=True)
         counting = self.folder / "power"
         log = self.folder / "power.log"
-        write(counting, f'#!/bin/sh\necho "$@" >>{log}\nexec {self.lab.power} "$@"\n', mode=0o755)
+        write(counting, f'#!/bin/sh\necho "$@" >>{log}\n{self.lab.power} "$@" && echo did "$@" >>{log}\n', mode=0o755)
         for step in self.failover["steps"]:
             for rung in step.get("ladder", ()):
                 if isinstance(rung, dict) and "power_off" in rung:

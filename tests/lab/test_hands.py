@@ -133,7 +133,7 @@ def test_what_is_confirmed_stays(lab: Lab, tmp_path: Path) -> None:
     wanted.failover["commit"] = "2m"
     site = wanted.lay()
     with running(site.site, *FAILOVER, "--planned") as process:
-        run = site.await_state(RunState.WAITING_APPROVAL).id
+        run = site.await_state(RunState.WAITING_APPROVAL, process).id
         site.site.drorch("confirm", run)
         assert process.wait(90) == 0
     assert lab.front.states() == {"web1": "MAINT", "web2": "UP"}

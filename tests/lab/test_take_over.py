@@ -1,6 +1,7 @@
 """A failover that another machine takes over: with a state folder of its own, and the claim in a store between them."""
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,13 @@ def test_another_machine_goes_through_with_it(lab: Lab, tmp_path: Path, moment: 
         second.site.drorch("abort", second.run.id)  # it did nothing, so it does not count as a failover
         second.site.drorch(*FAILOVER, REASON, expect=4)
         second.confirm_moved()
-        assert first.powered() == ["off web1"]
+        assert first.powered() == ["off web1", "did off web1"]
         late = first.site.drorch("resume", first.run.id, expect=5)
-        assert "took it over (the other machine lost its power)" in " ".join(late.stderr.split())
+        assert "this run's claim on shop is over" in late.stderr
+        assert f"shop lives on web2 since root@{socket.gethostname()} in run {second.run.id}" in late.stderr
         first.site.drorch("abort", first.run.id, expect=4)
     assert first.run.state is RunState.CANCELLED
-    assert first.powered() == ["off web1"]
+    assert first.powered() == ["off web1", "did off web1"]
     second.confirm_moved()
     assert "web2" in second.site.drorch("home", "shop").stdout
 
