@@ -1,5 +1,6 @@
 """A site that moves the lab's shop, under a person's hands: what was done to the world is counted."""
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from support.hands import eventually
 from support.site import PROJECT, Site
 
 DYING = PROJECT / "tests" / "support" / "dying.py"
+EVERY = "DRORCH_TEST_STATES" in os.environ
+"""Whether to visit every moment, which takes minutes."""
 FAILOVER = ("failover", "shop", "--yes=shop")
 PATIENCE = 90.0
 """Seconds: how quick this machine is must not decide a test."""

@@ -1,17 +1,14 @@
 """A failover whose controller is killed again and again: it is gone through with, and nothing is done twice."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from lab.control import FAILOVER, PLANNED, STEPS, Steered, passed, steered
+from lab.control import EVERY, FAILOVER, PLANNED, STEPS, Steered, passed, steered
 from lab.lab import Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
-EVERY = "DRORCH_TEST_STATES" in os.environ
-"""Whether to visit every moment, which takes minutes."""
 HARDEST = ("fence-web1", "promote-database", "switch-haproxy")
 
 

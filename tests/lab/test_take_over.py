@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drorch.core.step import RunState
-from lab.control import FAILOVER, Steered, steered
+from lab.control import EVERY, FAILOVER, Steered, steered
 from lab.lab import Lab
 from support.site import Site, lay_env
 
@@ -30,7 +30,10 @@ def laptop(first: Steered, folder: Path) -> Steered:
     return Steered(first.lab, lay_env(folder), first.counted)
 
 
-@pytest.mark.parametrize("moment", ["fence-web1:done", "promote-database:done", "service-web2:begun"])
+MOMENTS = ("fence-web1:done", "promote-database:done", "fence-web1:begun", "service-web2:begun", "switch-haproxy:done")
+
+
+@pytest.mark.parametrize("moment", MOMENTS[: None if EVERY else 2])
 def test_another_machine_goes_through_with_it(lab: Lab, tmp_path: Path, moment: str) -> None:
     """The first controller dies; another finds what is done, does the rest, and does nothing twice. When the first one
     comes back it learns that it was superseded, and neither goes on nor takes anything back.
