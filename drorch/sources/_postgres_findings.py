@@ -77,7 +77,7 @@ def _standby(server: Server, state: ReplicaState, *, alone: bool) -> Iterator[Fi
             f"is this the right host behind the address of {name}?",
         )
     if state.role == "stopped":
-        yield _bad(name, f"PostgreSQL does not run ({state.facts.get('phase')})", f"start it on {name}")
+        yield _bad(name, f"PostgreSQL does not run ({state.facts.get('phase')})", how_to_start(state))
         return
     if state.role == "primary":
         yield _bad(name, "PostgreSQL is a primary, not a standby", f"rejoin it: it would not get what {name} lacks")
@@ -102,6 +102,13 @@ def _standby(server: Server, state: ReplicaState, *, alone: bool) -> Iterator[Fi
             "set max_slot_wal_keep_size to what the disk can spare: a primary that stays away fills it otherwise",
         )
     yield from _clock(state)
+
+
+def how_to_start(state: ReplicaState) -> str:
+    """What to do about a standby that does not run; one that was a primary would start as a second one."""
+    if state.facts.get("standby"):
+        return f"start it on {state.host}"
+    return "do not start it: it would be a second primary; {kind: rejoin, …} makes a standby of it"
 
 
 def _replay(state: ReplicaState, *, alone: bool) -> Iterator[Finding]:

@@ -224,8 +224,9 @@ text=$("$folder/pg_controldata" -D "$data") || exit 93
 echo "$text" | sed 's/^/c:/'
 field() { echo "$text" | sed -n "s/^$1: *//p"; }
 if [ "$(field 'Database cluster state')" = 'shut down' ]; then
-    "$folder/pg_waldump" --path="$data/pg_wal" --timeline="$(field "Latest checkpoint's TimeLineID")" \
-        --start="$(field 'Latest checkpoint location')" --limit=1 2>/dev/null | sed 's/^/w:/'
+    # With the file named: else it learns the files' size from any of them, also from one that is not written yet.
+    "$folder/pg_waldump" --path="$data/pg_wal" --start="$(field 'Latest checkpoint location')" --limit=1 \
+        "$(field "Latest checkpoint's REDO WAL file")" 2>/dev/null | sed 's/^/w:/'
 fi
 exit 0
 """

@@ -10,6 +10,7 @@ from drorch.core.host import Completed, Host
 from drorch.core.model import Json
 from drorch.core.replication import ReplicaState
 from drorch.core.step import Tools
+from drorch.sources._postgres_findings import how_to_start
 from drorch.sources._postgres_look import position, written
 from drorch.sources._postgres_server import Server, no_connection, time_left
 
@@ -139,7 +140,7 @@ class Promotion:
         if self.before.role == "stopped":
             return Failure(
                 why=f"PostgreSQL on {self.host.name} does not run ({self.before.facts.get('phase', 'stopped')})",
-                hint="start it, let it replay what it has, then retry",
+                hint=f"{how_to_start(self.before)}; once it has replayed what it has, retry",
             )
         pinned = self.server.replica.cluster
         if pinned and self.before.cluster != pinned:

@@ -9,6 +9,7 @@ import pytest
 from drorch.core.evidence import Evidence, Failure
 from drorch.core.finding import Finding, Standing
 from drorch.core.replication import ReplicaState, loss
+from drorch.sources._postgres_findings import how_to_start
 from drorch.sources._postgres_leader import names_in
 from drorch.sources._postgres_promote import needed
 from drorch.sources._postgres_server import Endpoint
@@ -225,6 +226,10 @@ def test_no_write_waits_for_the_dead_half_of_a_synchronous_pair(make_pair: Calla
 def test_a_primary_stopped_in_order_leaves_its_last_word(pair: Pair) -> None:
     """To the byte: the standby has received exactly that, so nothing is lost. What does not run is not promoted."""
     pair.primary.sql("INSERT INTO orders VALUES (1000)")
+    for number in range(240, 256):
+        (pair.primary.data / f"pg_wal/0000000100000000000000{number:02X}").write_bytes(
+            bytes(8192)
+        )  # made ahead of need
     pair.primary.stop()
     last = pair.look(pair.primary)
     assert (last.role, last.clean) == ("stopped", True)
@@ -237,6 +242,9 @@ def test_a_primary_stopped_in_order_leaves_its_last_word(pair: Pair) -> None:
     assert isinstance(refused, Failure)
     assert "does not run" in refused.why
     assert "does not run" in bad(pair)
+    (pair.standby.data / "standby.signal").unlink()
+    assert how_to_start(state) == "start it on standby"
+    assert how_to_start(pair.look(pair.standby)).startswith("do not start it: it would be a second primary")
 
 
 def test_another_timeline_and_a_lost_slot_are_bad(make_pair: Callable[..., Pair]) -> None:
