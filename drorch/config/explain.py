@@ -133,6 +133,9 @@ def _about_tag(detail: ErrorDetails, place: Spot) -> tuple[Path, str, str]:
 
 def _about_no_tag(place: Spot, value: object, detail: ErrorDetails) -> tuple[Path, str, str]:
     key = str((detail.get("ctx") or {}).get("discriminator", "kind")).strip("'")
+    if not key.isidentifier():  # the key itself is the word
+        words = ", ".join(map(str, value)) if isinstance(value, Mapping) else str(value)
+        return place.path, f"unknown word {words[:60]}" if words else "has no value", "drorch schema runbook has them"
     if value is None:
         return place.path, "has no value", f"write {{{key}: …}}"
     if not isinstance(value, Mapping):

@@ -432,6 +432,13 @@ def test_a_way_home_is_written_while_the_service_is_at_home(tmp_path: Path) -> N
     assert check(write(tmp_path, book=WAY_HOME)).problems == ()
 
 
+def test_a_rung_that_there_is_not_is_named(tmp_path: Path) -> None:
+    """A typo in a ladder is told as it was written."""
+    for typed, said in (("atest", "unknown word atest"), ("{powr_off: x}", "unknown word powr_off")):
+        checked = check(write(tmp_path / said, book=WAY_HOME.replace("{stop: shop}", typed)))
+        assert any(said in problem.message for problem in checked.problems)
+
+
 def test_a_lock_that_nobody_can_lift_is_a_warning(tmp_path: Path) -> None:
     """Who declares a compliance lock is told in plain words what it means; governance is taken in silence."""
     for mode, warned in (("compliance", True), ("governance", False)):
