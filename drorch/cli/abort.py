@@ -5,7 +5,7 @@ import click
 from drorch.cli.execution import execute
 from drorch.cli.main import app
 from drorch.cli.reading import find_run
-from drorch.core.errors import RunError
+from drorch.core.errors import Refused, RunError
 from drorch.core.exits import Exit
 from drorch.engine.interpret import Answer, Parting
 from drorch.engine.runs import STOP_PATIENCE, operator
@@ -23,7 +23,7 @@ def command(run: str, parting: Parting | None, note: str, *, as_json: bool) -> E
     """End RUN: nothing more of it is begun, but its clean-up happens.
 
     Unless you say otherwise, a failover or failback that has not passed its point of no return is taken back, so that
-    the service runs again where it was; anything else is left as it stands.
+    the service runs again where it was. One that has passed it is only ended with --leave.
     """
     drorch = app()
     stands = find_run(drorch, run)
@@ -31,6 +31,12 @@ def command(run: str, parting: Parting | None, note: str, *, as_json: bool) -> E
         raise RunError(f"{stands.id} is over: {stands.state}", hint=f"drorch show {stands.id}")
     drorch.leases.ask_to_stop(f"run:{stands.id}", wait=STOP_PATIENCE + 10)
     stands = drorch.journal.run(stands.id)
+    passed = next((planned.id for planned in drorch.runs.standing(stands) if planned.step.irreversible), None)
+    if passed is not None and parting is None:
+        raise Refused(
+            f"{stands.id} has passed its point of no return, {passed}: ended now, customers may be led nowhere",
+            hint=f"go on with drorch resume {stands.id} (or retry); to end it all the same, as it stands: --leave",
+        )
     said = Answer(verb="abort", by=operator(), note=note, parting=parting)
     execute(drorch, stands, as_json=as_json, answer=said if "topic" in stands.detail else None, aborted=said)
     ended = drorch.journal.run(stands.id)

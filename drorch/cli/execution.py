@@ -3,7 +3,7 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from types import FrameType
@@ -185,7 +185,11 @@ def _conclude(app: "App", plan: Plan, run: Run, result: Result, *, as_json: bool
             }
         )
         return code
-    for line in _words(plan, stands, result):
+    effects = []
+    if plan.scene.moves and isinstance(result, Stopped | Waiting):
+        with suppress(SettingsError):
+            effects = [one.step.describe(plan.scene) for one in app.runs.standing(stands) if one.step.can_undo]
+    for line in _words(plan, stands, result, effects):
         click.echo(line, err=True)
     return code
 
@@ -196,11 +200,12 @@ def _code(result: Result) -> Exit:
     return of_state(result.state)
 
 
-def _words(plan: Plan, run: Run, result: Result) -> list[str]:
+def _words(plan: Plan, run: Run, result: Result, effects: Sequence[str]) -> list[str]:
     if isinstance(result, Stopped):
         why = f": {printable(result.why)}" if result.why else ""
         return [
             f"{run.id} was stopped{why}",
+            *([f"  in effect until it goes on or ends: {'; '.join(effects)}"] if effects else []),
             *([f"  what to do: {printable(result.hint)}"] if result.hint else []),
             f"  to go on: drorch resume {run.id}",
             f"  to end it: drorch abort {run.id}",
@@ -211,7 +216,8 @@ def _words(plan: Plan, run: Run, result: Result) -> list[str]:
         ]
         asked = str(result.detail.get("question", "")).strip()
         question = [f"  {line}" for line in printable(asked).splitlines()]
-        return [f"{run.id} waits for a person: {result.step}", *question, *answers]
+        held = [f"  in effect meanwhile: {'; '.join(effects)}"] if effects else []
+        return [f"{run.id} waits for a person: {result.step}", *question, *held, *answers]
     return [*_ending(plan, run, result), f"  evidence: drorch show {run.id}"]
 
 

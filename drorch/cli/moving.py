@@ -170,13 +170,7 @@ def _calm(drorch: "App", plan: "Plan", wanted: Wanted) -> None:
 
 def _moved(drorch: "App", run: "Run") -> bool:
     """Whether a run changed something that was not taken back."""
-    stands: set[str] = set()
-    for record in drorch.journal.records(run.id):
-        if record.body.get("what") == "attempt" and record.body.get("state") == "succeeded":
-            step = str(record.body["step"])
-            (stands.discard if record.body.get("undo") else stands.add)(step)
-    plan = drorch.runs.plan(run)
-    return any(plan.step(step).step.kind not in _HARMLESS for step in stands)
+    return any(planned.step.kind not in _HARMLESS for planned in drorch.runs.standing(run))
 
 
 @contextmanager

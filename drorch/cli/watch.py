@@ -245,5 +245,7 @@ def brief(evidence: Evidence) -> str:
     if evidence.level:
         words.append(f"→ {evidence.level}")
     if evidence.exceptions:
-        words.append(f"{len(evidence.exceptions)} exceptions, the first: {printable(evidence.exceptions[0])}")
+        count = len(evidence.exceptions)
+        many = f"{count} exceptions, the first" if count > 1 else "an exception"
+        words.append(f"{many}: {printable(evidence.exceptions[0])}")
     return ", ".join(words)

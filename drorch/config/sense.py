@@ -215,6 +215,10 @@ def _fenced_first(one: Case) -> Iterator[Problem]:
     """Nothing irreversible without a fence before it, and no roll-back over it."""
     fences = [stands.turn for stands in one.steps if stands.step.kind == "fence" and stands.step.when is None]
     final = [stands for stands in one.steps if stands.step.irreversible]
+    for stands in one.steps:
+        if stands.step.kind == "fence" and stands.step.subject == one.target:
+            message = f"{one.target} is where {one.runbook.service} is led to: fenced, it could serve nobody"
+            yield one.problem((*stands.path, "host"), message, "fence the host that it is led away from")
     for stands in final:
         if not any(turn < stands.turn for turn in fences):
             yield one.problem(

@@ -24,7 +24,7 @@ from drorch.engine.journal import Journal, Run
 from drorch.engine.lease import Leases
 from drorch.engine.measure import measure
 from drorch.engine.perform import Performer, Watcher
-from drorch.engine.plan import Plan
+from drorch.engine.plan import Plan, PlannedStep
 
 if TYPE_CHECKING:
     from drorch.engine.durable import Engine
@@ -251,6 +251,20 @@ class Runs:
         """Record that a run that nothing was done for is over."""
         _Story(self.journal, self.clock, run, self.plan(run)).ended(ending)
 
+    def standing(self, run: Run) -> tuple[PlannedStep, ...]:
+        """The steps that have succeeded and were not taken back, in their order."""
+        done: dict[str, None] = {}
+        for record in self.journal.records(run.id):
+            body = record.body
+            if body.get("what") != "attempt" or body.get("state") != "succeeded":
+                continue
+            if body.get("undo"):
+                done.pop(str(body["step"]), None)
+            else:
+                done[str(body["step"])] = None
+        plan = self.plan(run)
+        return tuple(plan.step(step) for step in done)
+
     def alive(self, run: Run) -> bool:
         """Whether a process works on it now."""
         return self.leases.held(f"run:{run.id}")
@@ -365,7 +379,9 @@ class Runs:
             RunError: it does not wait, or not for that.
         """
         if run.state not in (RunState.PAUSED_FAILED, RunState.WAITING_APPROVAL) or "topic" not in run.detail:
-            raise RunError(f"{run.id} waits for nobody: it is {run.state}", hint=f"drorch show {run.id}")
+            cut = not run.state.final and not self.alive(run)
+            stands, do = ("interrupted", "resume") if cut else (str(run.state), "show")
+            raise RunError(f"{run.id} waits for nobody: it is {stands}", hint=f"drorch {do} {run.id}")
         waiting = Waiting(run.id, run.state, run.detail)
         if verb not in waiting.verbs and verb != "abort":
             raise RunError(f"{run.id} cannot be answered with {verb}", hint=f"it waits for {', '.join(waiting.verbs)}")

@@ -1,7 +1,7 @@
 """What single records tell: an attempt of a step, or what a person said. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drorch.core.approval import note_words
@@ -82,24 +82,11 @@ def attempted(body: Mapping[str, Json]) -> Attempted:
         source=str(evidence.get("source") or ""),
         level=str(evidence.get("level") or ""),
         exceptions=texts(evidence.get("exceptions")),
-        why=str(failure.get("why") or (f"not begun: {aborted} ended the run" if aborted else "")),
+        why=str(failure.get("why") or (f"not begun again: {aborted} ended the run" if aborted else "")),
         hint=str(failure.get("hint") or ""),
         unknown=bool(failure.get("unknown")),
+        undo=bool(body.get("undo")),
     )
-
-
-def with_undo(attempts: Iterable[Attempted]) -> list[Attempted]:
-    """The same attempts of a run, in order, those marked that took a step back.
-
-    A step that has succeeded is never performed again in its run, so what comes after is its undo.
-    """
-    done: set[str] = set()
-    marked = []
-    for attempt in attempts:
-        marked.append(replace(attempt, undo=attempt.step in done))
-        if attempt.succeeded:
-            done.add(attempt.step)
-    return marked
 
 
 def standing(attempts: Iterable[Attempted]) -> dict[str, Attempted]:

@@ -8,7 +8,7 @@ from drorch.core.evidence import ProofLevel
 from drorch.core.model import Json
 from drorch.engine.journal import Record, Run
 from drorch.engine.plan import Plan
-from drorch.reports.events import Answered, Attempted, event, mapping, seconds, texts, with_undo
+from drorch.reports.events import Answered, Attempted, event, mapping, seconds, texts
 from drorch.reports.gaps import Attention, attention
 from drorch.reports.moved import Moved, moved
 
@@ -75,7 +75,7 @@ def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool) 
     ``alive``: whether a process works on it now.
     """
     happened = [found for found in map(event, records) if found is not None]
-    attempts = with_undo(found for found in happened if isinstance(found, Attempted))
+    attempts = [found for found in happened if isinstance(found, Attempted)]
     marked = iter(attempts)
     timeline = tuple(next(marked) if isinstance(found, Attempted) else found for found in happened)
     began = next((record.body for record in records if record.body.get("what") == "started"), {})

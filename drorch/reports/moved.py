@@ -11,7 +11,7 @@ from drorch.core.outage import Watched
 from drorch.core.replication import Loss
 from drorch.engine.journal import Record, Run
 from drorch.engine.plan import Plan
-from drorch.reports.events import Attempted, attempted, mapping, seconds, standing, texts, with_undo
+from drorch.reports.events import Attempted, attempted, mapping, seconds, standing, texts
 from drorch.reports.text import Line, Span, Style, length, line, precise
 
 REASONS: Mapping[str, str] = {
@@ -86,13 +86,13 @@ def moved(run: Run, records: Sequence[Record], plan: Plan, note: Json = None) ->
     """
     began = next((record.body for record in records if record.body.get("what") == "started"), {})
     unplanned = any(record.body.get("verb") == "unplanned" for record in records)
-    attempts = with_undo(attempted(record.body) for record in records if record.body.get("what") == "attempt")
+    attempts = [attempted(record.body) for record in records if record.body.get("what") == "attempt"]
     return _moved(plan, attempts, run.detail, began, note=note, unplanned=unplanned)
 
 
 def moved_by(plan: Plan, attempts: Iterable[Mapping[str, Json]], detail: Mapping[str, Json]) -> Moved | None:
     """The same of a run that just ended: its attempts as JSON with their ``state``, its end."""
-    return _moved(plan, with_undo(map(attempted, attempts)), detail, {})
+    return _moved(plan, [attempted(one) for one in attempts], detail, {})
 
 
 def _moved(
@@ -152,7 +152,7 @@ def _fences(stands: Mapping[str, Attempted], plan: Plan) -> Iterator[Fenced]:
 
 def rejoined(records: Sequence[Record], plan: Plan) -> tuple[tuple[str, str, datetime], ...]:
     """Source, host, and when the host was made to follow, by a run of any kind."""
-    attempts = with_undo(attempted(record.body) for record in records if record.body.get("what") == "attempt")
+    attempts = [attempted(record.body) for record in records if record.body.get("what") == "attempt"]
     return _rejoined(standing(attempts), plan)
 
 

@@ -61,6 +61,7 @@ def moving_lines(plan: Plan, seen: Preflight) -> list[Line]:
         *sight_lines(seen.sights),
         line(""),
         *wrong,
+        *_alive(plan, seen),
         line(""),
         *_steps(plan),
         line(""),
@@ -90,6 +91,15 @@ def _step(plan: Plan, planned: PlannedStep, number: str, before: str = "") -> It
         yield line(
             "      ", Span("── point of no return: nothing before this line can be taken back after it ──", "warn")
         )
+
+
+def _alive(plan: Plan, seen: Preflight) -> Iterator[Line]:
+    """A word where the primary seems to be well: then there is a way that loses nothing."""
+    sights = [one.reached for one in seen.sights if one.seen == plan.service.primary]
+    if plan.mode == "unplanned" and sights and all(sights):
+        mark = Span("! ", "warn")
+        what = f"{plan.service.primary} is reached from everywhere: with its help nothing would be lost"
+        yield line("  ", mark, what, Span(" → --planned", "bold"), hanging=4)
 
 
 def _unknown_loss(seen: Preflight) -> Line:

@@ -38,11 +38,9 @@ def told(record: Record, plan: Plan, before: Sequence[Record]) -> Told:
     return Told(str(record.body.get("by") or DRORCH), record.key, "", tuple(fact(*one) for one in facts.items()))
 
 
-def _attempted(record: Record, plan: Plan, before: Sequence[Record]) -> Told:
+def _attempted(record: Record, plan: Plan, _before: Sequence[Record]) -> Told:
     attempt = attempted(record.body)
-    done = (one.body for one in before if one.body.get("what") == "attempt")
-    again = any(one.get("step") == attempt.step and one.get("state") == "succeeded" for one in done)
-    return _taken_back(attempt) if again else _attempt(attempt, plan)
+    return _taken_back(attempt) if attempt.undo else _attempt(attempt, plan)
 
 
 def _waiting(record: Record, _plan: Plan, _before: Sequence[Record]) -> Told:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from drorch.core.model import Json
 from drorch.core.outage import Watched
 from drorch.engine.journal import Record
-from drorch.reports.events import Attempted, attempted, mapping, with_undo
+from drorch.reports.events import Attempted, attempted, mapping
 from drorch.reports.gaps import attention
 from drorch.reports.incident import Chapter, Event, Head, Phase, Timeline, Trace
 from drorch.reports.left import left_to_do
@@ -169,7 +169,7 @@ def _phases(chapter: Chapter) -> Iterator[Phase]:
         yield Phase("person", "shown, until confirmed", _time(seen.get("at"), began.at), began.at)
     asked = {one.key.removeprefix("waiting "): one for one in chapter.records if one.body.get("what") == "waiting"}
     ordered = [attempted(one.body) for one in chapter.records if one.body.get("what") == "attempt"]
-    found = [_attempt_phase(one) for one in with_undo(ordered)]
+    found = [_attempt_phase(one) for one in ordered]
     for record in chapter.records:
         topic = record.key.removeprefix("answer ")
         if record.body.get("what") == "answer" and topic in asked:

@@ -53,7 +53,7 @@ def test_another_machine_goes_through_with_it(lab: Lab, tmp_path: Path, moment: 
         late = first.site.drorch("resume", first.run.id, expect=5)
         assert "this run's claim on shop is over" in late.stderr
         assert f"shop lives on web2 since root@{socket.gethostname()} in run {second.run.id}" in late.stderr
-        first.site.drorch("abort", first.run.id, expect=4)
+        first.site.drorch("abort", first.run.id, "--undo", expect=4)
     assert first.run.state is RunState.CANCELLED
     assert first.powered() == ["off web1", "did off web1"]
     second.confirm_moved()

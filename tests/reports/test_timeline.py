@@ -249,7 +249,7 @@ def test_what_was_taken_back_is_not_told_as_done_again(moves: Moves) -> None:
     """An undo is told as one, the fence no longer stands, and the service is said to be where it was."""
     run = moves.failover().begin().did("fence-web1", 1, 2, **proof("web1"))
     run.did("promote-database", 2, 3, failure={"why": "it does not run"})
-    run.did("fence-web1", 4, 5, number=2, host="web1", lifted=["stop"])
+    run.did("fence-web1", 4, 5, number=2, undo=True, host="web1", lifted=["stop"])
     run.end(6, RunState.FAILED, why="promote-database: it does not run", hint="start it")
     told = moves.told(run)
     assert event(told, "fence-web1 was taken back").mark == "warn"
@@ -257,6 +257,13 @@ def test_what_was_taken_back_is_not_told_as_done_again(moves: Moves) -> None:
     assert "point of no return: not passed" in text(told)
     assert not [each for each in told.left if "fenced" in each]
     assert "fence-web1#2  1.0 s  taken back" in shown(run)
+
+
+def test_a_host_that_was_fenced_twice_was_not_let_go(moves: Moves) -> None:
+    """A second success of a step is no undo."""
+    run = moves.failover().begin().did("fence-web1", 1, 2, **proof("web1"))
+    run.did("fence-web1", 3, 4, number=2, **proof("web1")).end(5, RunState.FAILED, why="the edge is gone")
+    assert "taken back" not in text(moves.told(run))
 
 
 def test_a_fence_that_was_left_is_said(moves: Moves) -> None:

@@ -136,8 +136,17 @@ class Told:
         self.journal.append(self.id, key, self.at(at), body)
         return self
 
-    def did(self, step: str, start: float, end: float, *, number: int = 1, **outcome: Any) -> "Told":  # noqa: ANN401
-        """An attempt of a step; ``failure`` or else facts."""
+    def did(
+        self,
+        step: str,
+        start: float,
+        end: float,
+        *,
+        number: int = 1,
+        undo: bool = False,
+        **outcome: Any,  # noqa: ANN401 - any JSON
+    ) -> "Told":
+        """An attempt of a step, or to take it back; ``failure`` or else facts."""
         exceptions = outcome.pop("exceptions", [])
         failed = "failure" in outcome
         result = outcome if failed else {"evidence": {"facts": outcome, "exceptions": exceptions}}
@@ -150,6 +159,7 @@ class Told:
             number=number,
             started=self.at(start).isoformat(),
             ended=self.at(end).isoformat(),
+            **({"undo": True} if undo else {}),
             **result,
         )
 
