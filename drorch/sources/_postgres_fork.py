@@ -86,7 +86,7 @@ def beyond(server: Server, host: Host, place: Place, start: Fork) -> bool | Fail
     """Whether its log goes on after that point."""
     if place.phase == "shut down" and place.end is not None and place.timeline == start.timeline:
         return place.end > start.at
-    done = host.run(_waldump(server, place, start, "--limit=1"))
+    done = host.run(_waldump(server, place, start, segments(server, host, place), "--limit=1"))
     if done.ok and done.text.strip():
         return True
     if done.ended is Ended.EXITED and _ends(done):
@@ -96,10 +96,10 @@ def beyond(server: Server, host: Host, place: Place, start: Fork) -> bool | Fail
 
 def only_here(server: Server, host: Host, place: Place, start: Fork) -> OnlyHere:
     """What it committed after that point, on that timeline and those that it went to from there."""
-    found = OnlyHere()
+    found, written_to = OnlyHere(), segments(server, host, place)
     for timeline in range(start.timeline, max(place.timeline, start.timeline) + 1):
         here = Fork(timeline, start.at)
-        done = host.run(_waldump(server, place, here, "--rmgr=Transaction"), on_line=found.line)
+        done = host.run(_waldump(server, place, here, written_to, "--rmgr=Transaction"), on_line=found.line)
         if timeline == start.timeline:
             found.known = done.ok or _ends(done)
     return found
@@ -130,6 +130,45 @@ def _ends(done: Completed) -> bool:
     )
 
 
-def _waldump(server: Server, place: Place, start: Fork, *flags: str) -> Command:
-    words = (f"--path={place.data}/pg_wal", f"--timeline={start.timeline}", f"--start={written(start.at)}", *flags)
+_SEGMENTS = """
+cd "$1/pg_wal" || exit
+for each in *; do
+    case $each in *[!0-9A-F]*) continue ;; esac
+    [ ${#each} -ne 24 ] || [ "$(od -An -N2 -tx1 -- "$each")" = " 00 00" ] || stat -c '%n %s' -- "$each"
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """The files of a log that were written to: servers make files ahead, full of zeros, which `pg_waldump` may take for
+    the one by which it finds out how long all are.
+    """
+
+    length: int = 0
+    """Bytes of each; 0 where there is none."""
+    names: tuple[str, ...] = ()
+
+    def between(self, start: Fork) -> tuple[str, ...]:
+        """The file in which a position lies, and the last one of its timeline; nothing where that is not there."""
+        if not self.length:
+            return ()
+        number, each = start.at // self.length, (1 << 32) // self.length
+        first = f"{start.timeline:08X}{number // each:08X}{number % each:08X}"
+        mine = [name for name in self.names if name[:8] == first[:8] and name >= first]
+        return (first, max(mine)) if first in mine else ()
+
+
+def segments(server: Server, host: Host, place: Place) -> Segments:
+    """The files of its log; none where they cannot be listed."""
+    listed = server.script(host, _SEGMENTS, place.data)
+    rows = [line.split() for line in listed.text.splitlines()] if listed.ok else []
+    lengths = {int(length) for _, length in rows}
+    return Segments(lengths.pop(), tuple(name for name, _ in rows)) if len(lengths) == 1 else Segments()
+
+
+def _waldump(server: Server, place: Place, start: Fork, there: Segments, *flags: str) -> Command:
+    files = there.between(start)
+    timeline = () if files else (f"--timeline={start.timeline}",)  # else the file's name says it
+    words = (f"--path={place.data}/pg_wal", *timeline, f"--start={written(start.at)}", *flags, *files)
     return server.command("pg_waldump", *words, timeout=None, binaries=place.binaries)

@@ -104,6 +104,16 @@ def test_cut_after_each_command_it_ends_the_same(pair: Pair) -> None:
     assert sorted(each.name for each in kept.parent.iterdir() if "drorch" in each.name) == [kept.name]
 
 
+def test_log_files_made_ahead_hide_no_transaction(pair: Pair) -> None:
+    """They are all zeros, and none of them may be taken for the log."""
+    parted(pair)
+    for number in range(0xF0, 0x100):
+        (pair.primary.data / "pg_wal" / f"0000000100000000000000{number:02X}").write_bytes(bytes(16 << 20))
+    pair.own()
+    done = joined(pair)
+    assert (done.facts["only_here"]["count"], done.facts["only_here"]["known"]) == (2, True)
+
+
 def test_what_a_cut_rewind_left_half_done_is_taken_back_first(pair: Pair) -> None:
     """By another run, too: what was kept before is the only whole copy, and is kept."""
     parted(pair)
