@@ -1,5 +1,6 @@
 """`make lab`: a lab for a person to break. It shows what customers see, and ends with ctrl-C."""
 
+import signal
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ def play() -> int:
     if reason:
         sys.stderr.write(f"{reason}\n")
         return 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what was started in the background ignores it
     try:
         return _play(console)
     except KeyboardInterrupt:

@@ -287,12 +287,16 @@ def test_a_person_sees_what_customers_see_and_ends_it_all_with_one_key() -> None
     with subprocess.Popen(start, stdout=subprocess.PIPE, text=True, env=env, start_new_session=True) as lab:
         assert lab.stdout is not None
         said = ""
-        for line in lab.stdout:
-            said += line
-            if "web1: primary" in line:
-                break
-        lab.send_signal(signal.SIGINT)
-        said += lab.stdout.read()
+        try:
+            for line in lab.stdout:
+                said += line
+                if "web1: primary" in line:
+                    break
+            lab.send_signal(signal.SIGINT)
+            said += lab.stdout.read()
+        except BaseException:
+            lab.kill()  # its keeper takes the hosts down
+            raise
     assert lab.returncode == 0
     assert "drorch failover shop" in said
     assert "orders acknowledged, 0 failed; outages: none" in said
