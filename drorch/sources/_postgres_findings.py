@@ -1,6 +1,7 @@
 """Whether a PostgreSQL standby could be promoted now, and its old primary rejoined afterwards."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from drorch.core.errors import DrorchError
@@ -9,7 +10,7 @@ from drorch.core.finding import Finding, Standing
 from drorch.core.host import Host
 from drorch.core.replication import ReplicaState
 from drorch.core.step import Tools
-from drorch.sources._postgres_look import look
+from drorch.sources._postgres_look import find, look
 from drorch.sources._postgres_server import Server
 
 LAG = 64 << 20
@@ -33,11 +34,16 @@ def findings(server: Server, tools: Tools, primary: Host, standby: Host) -> Iter
     there = _state(server, tools, standby)
     other = _state(server, tools, primary)
     if isinstance(there, Failure):
-        yield _unknown(standby.name, there)
+        # It is the one that will have to lead: what cannot be asked cannot be promoted either.
+        yield _unknown(standby.name, there).model_copy(update={"standing": Standing.BAD})
+        with suppress(DrorchError):
+            place = find(server, tools, standby)
+            yield from _disk(server, standby, "" if isinstance(place, Failure) else place.data)
     else:
         alone = isinstance(other, Failure) or other.role == "stopped"
         yield from _standby(server, there, alone=alone)
-        yield from _disk(server, standby, there)
+        data = there.facts.get("settings", {}).get("data_directory") or there.facts.get("data")
+        yield from _disk(server, standby, str(data or ""))
     if isinstance(other, Failure):
         yield _unknown(primary.name, other)
         return
@@ -141,11 +147,10 @@ def _clock(state: ReplicaState) -> Iterator[Finding]:
         )
 
 
-def _disk(server: Server, host: Host, state: ReplicaState) -> Iterator[Finding]:
-    data = state.facts.get("settings", {}).get("data_directory") or state.facts.get("data")
+def _disk(server: Server, host: Host, data: str) -> Iterator[Finding]:
     if not data:
         return
-    done = server.script(host, _FREE, str(data))
+    done = server.script(host, _FREE, data)
     if not done.ok or not done.text.strip().isdigit():
         yield _unknown(host.name, done.failure(f"looking at the disk of {data}"))
         return

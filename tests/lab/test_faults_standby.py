@@ -37,12 +37,19 @@ def full(lab: Lab) -> None:
     lab.web2.disk.fill(database.VOLUME)
 
 
+def mute(lab: Lab) -> None:
+    """So full that it takes no new connection: what each begins with cannot be written."""
+    lab.web2.run("find", database.DATA, "-name", "pg_internal.init", "-delete")
+    full(lab)
+
+
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
         (stopped, ["web2: PostgreSQL does not run", "start it on web2"]),
         (crashed, ["web2: PostgreSQL does not run", "start it on web2"]),
         (full, ["0 MiB are free on the disk of /var/lib/postgresql", "make room"]),
+        (mute, ["could not write init file", "0 MiB are free on the disk of /var/lib/postgresql", "make room"]),
     ],
 )
 def test_a_broken_standby_is_refused_before_anything_is_fenced(

@@ -178,6 +178,12 @@ class StreamFailure:
     """What the command wrote to its standard error: printable, its end."""
 
 
+UNHEARD = "restic passed on nothing of what it said"
+"""In place of a command's own words: restic 0.19.1 reads them beside its output, and can lose the last of them when the
+command ends at once.
+"""
+
+
 def stream_failure(stderr: bytes) -> StreamFailure:
     """What restic says about the command whose output it stored."""
     lines = [line for line in map(read_line, stderr.splitlines()) if isinstance(line, Text | Trouble)]

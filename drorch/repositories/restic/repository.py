@@ -145,7 +145,7 @@ class ResticRepository:
             # restic 0.19 keeps a snapshot without the file when the command gives nothing and succeeds.
             left = self._take_back(at, facts.snapshot)
             raise StreamFailed(
-                f"{what}: `{part.argv[0]}` gave no data{': ' if why.said else ''}{why.said}",
+                f"{what}: `{part.argv[0]}` gave no data: {why.said or endings.UNHEARD}",
                 errors=why.said,
                 hint=left or "no snapshot was kept; run the command by hand on that host",
             )
