@@ -83,7 +83,7 @@ def make(
     counts = (
         _counted("secret", _count(manifest, "secrets/")),
         _counted("SSH key", _count(manifest, "keys/")),
-        _counted("runbook", len(manifest.plans)),
+        _counted("runbook", _count(manifest, "runbooks/")),
     )
     click.echo(f"{file}: {', '.join(counts)}; opens with {opens}")
     click.echo(f"  signed by {manifest.signer}; kit open shows that, too")

@@ -13,6 +13,7 @@ from drorch.core.exits import Exit
 def command(run: str, *, verifying: bool, as_json: bool) -> Exit:
     """Show RUN, its unique beginning, or `last`: what was done, measured and proven."""
     from drorch.cli.reading import doubts_of, find_run, zone_of  # noqa: PLC0415 - help needs none of this
+    from drorch.core.outage import watched_key  # noqa: PLC0415 - the same
     from drorch.reports.evidence import run_report  # noqa: PLC0415 - the same
     from drorch.reports.show import run_lines  # noqa: PLC0415 - the same
     from drorch.reports.text import Span, line, to_json, write  # noqa: PLC0415 - the same
@@ -21,7 +22,9 @@ def command(run: str, *, verifying: bool, as_json: bool) -> Exit:
     found = find_run(drorch, run)
     records = tuple(drorch.journal.records(found.id))
     alive = not found.state.final and drorch.runs.alive(found)
-    report = run_report(found, records, drorch.runs.plan(found), alive=alive)
+    report = run_report(
+        found, records, drorch.runs.plan(found), alive=alive, note=drorch.journal.get(watched_key(found.id))
+    )
     _, doubts = doubts_of(drorch, [(found, records)]) if verifying else (None, ())
     if as_json:
         say_json({**to_json(report), **({"believable": not doubts, "doubts": list(doubts)} if verifying else {})})

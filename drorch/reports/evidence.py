@@ -69,10 +69,10 @@ class RunReport:
     """The same: those of which only was looked whether they could work."""
 
 
-def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool) -> RunReport:
+def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool, note: Json = None) -> RunReport:
     """The report of a run from its own records, oldest first, and the plan it carries out.
 
-    ``alive``: whether a process works on it now.
+    ``alive``: whether a process works on it now; ``note``: what its probe has seen so far, where it is not over.
     """
     happened = [found for found in map(event, records) if found is not None]
     attempts = [found for found in happened if isinstance(found, Attempted)]
@@ -107,7 +107,7 @@ def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool) 
         timeline=timeline,
         never_begun=tuple(planned.id for planned in plan.steps() if planned.id not in begun),
         attention=wants,
-        moved=moved(run, records, plan),
+        moved=moved(run, records, plan, note),
         rehearsed=tuple(one.step for one in attempts if one.succeeded and one.facts.get("rehearsed")),
         looked_at=tuple(one.step for one in attempts if one.succeeded and one.facts.get("rehearsed") is False),
     )

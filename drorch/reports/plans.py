@@ -10,6 +10,7 @@ from drorch.core.model import format_duration
 from drorch.core.step import Planned, Retries
 from drorch.engine.plan import Plan, PlannedStep
 from drorch.reports.text import Line, Span, length, line
+from drorch.steps.restore import Restore
 
 _PLACEHOLDER = re.compile(r"<[a-z0-9 _-]+>")
 
@@ -46,7 +47,8 @@ class PlanReport:
     digest: str
     primary: str
     target: str | None
-    snapshot: str
+    snapshot: str | None
+    """The recovery point that is restored; None where nothing is."""
     store: str | None
     """The store whose mirror is restored from; None for the repository itself."""
     hosts: tuple[str, ...]
@@ -72,7 +74,7 @@ def plan_report(plan: Plan) -> PlanReport:
         digest=plan.digest,
         primary=plan.service.primary,
         target=plan.target,
-        snapshot=plan.snapshot,
+        snapshot=plan.snapshot if any(isinstance(planned.step, Restore) for planned in plan.steps()) else None,
         store=plan.store,
         hosts=tuple(plan.hosts),
         repositories=tuple(plan.repositories),
@@ -118,8 +120,9 @@ def plan_lines(report: PlanReport, plan: Plan) -> list[Line]:
 
 def _head(report: PlanReport) -> Iterator[Line]:
     yield line(Span(report.runbook, "bold"), f"  {report.kind} of {report.service}  plan {report.digest[:16]}")
-    point = f"the {report.snapshot} recovery point" + (f" in {report.store}" if report.store else "")
-    where = f"on {report.target}, from {point}; " if report.target else ""
+    store = f" in {report.store}" if report.store else ""
+    point = f", from the {report.snapshot} recovery point{store}" if report.snapshot else ""
+    where = f"on {report.target}{point}; " if report.target else ""
     touched = f"hosts: {', '.join(report.hosts)}; repositories: {', '.join(report.repositories) or 'none'}"
     yield line(f"  {where}{touched}", hanging=2)
     if report.kind == "drill":

@@ -124,7 +124,9 @@ def _headline(
     if loss is None:
         bare = [source.source for source in sources if source.newest is None]
         which = name if len(bare) == len(sources) else f"{', '.join(bare)} of {name}"
-        return f"UNPROTECTED: no backup of {which} was ever taken; if {service.primary} died now, it would be gone."
+        followed = all(service.sources[source].replication() is not None for source in bare)
+        left = "only what its standby received would be left" if followed else "it would be gone"
+        return f"UNPROTECTED: no backup of {which} was ever taken; if {service.primary} died now, {left}."
     if proof is not None and proof.proof_rto is not None and proof.proof_ended is not None:
         day = proof.proof_ended.astimezone(zone).date().isoformat()
         return (

@@ -201,7 +201,7 @@ def test_status_knows_the_kit(place: Place, keys: Keys, tmp_path: Path) -> None:
     """It is missed, then there, then older than the documents, and then replaced."""
     assert "· there is no recovery kit" in here(place, "status")
     make = ("kit", "make", str(tmp_path / "kit.age"), "-R", str(keys.ssh.with_name("id_ed25519.pub")))
-    here(place, *make)
+    assert "2 runbooks; opens with" in here(place, *make)
     assert "recovery kit" not in here(place, "status")
     place.inventory.write_text(place.inventory.read_text().replace("rto: 1h", "rto: 2h"))
     assert "· the recovery kit is older than the documents" in here(place, "status")

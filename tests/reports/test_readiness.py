@@ -206,6 +206,15 @@ def test_what_cannot_be_read_is_no_evidence(detail: dict[str, Json]) -> None:
     assert judge([run("shop-nightly", DAY / 2, detail=detail)]).verdict == "unprotected"
 
 
+def test_a_followed_database_is_not_all_gone() -> None:
+    """Without a backup, what a standby received is left, and no more is promised; of the rest nothing is."""
+    database = {"kind": "postgres", "database": "shop", "replica": {"unit": "postgresql", "user": "follower"}}
+    alone = service(sources={"database": database})
+    left = "no backup of shop was ever taken; if web1 died now, only what its standby received would be left."
+    assert left in judge([], of=alone).headline
+    assert "it would be gone" in judge([], of=service()).headline
+
+
 def test_a_point_without_a_time_is_as_old_as_its_run() -> None:
     """Of an unknown time the start of the run is believed: it is never younger than that."""
     detail = {"points": {"database": {"snapshot": "x", "time": None}, "media": {"snapshot": "y", "time": "2026"}}}

@@ -15,6 +15,7 @@ from drorch.core.step import RunState
 from drorch.reports.evidence import run_report
 from drorch.reports.incident import Event, Timeline
 from drorch.reports.moved import ending_words, moved
+from drorch.reports.plans import plan_lines, plan_report
 from drorch.reports.show import run_lines
 from drorch.reports.text import render, to_json
 from drorch.reports.timeline_page import page
@@ -57,6 +58,14 @@ def closing(told: Told) -> str:
     did = moved(told.run, told.chapter.records, told.plan)
     assert did is not None
     return "\n".join(ending_words(did, told.id))
+
+
+def test_a_plan_names_a_recovery_point_only_where_it_restores(moves: Moves) -> None:
+    """A failover that promotes a replica restores nothing."""
+    plan = moves.failover().plan
+    report = plan_report(plan)
+    assert report.snapshot is None
+    assert "recovery point" not in render(plan_lines(report, plan), columns_wide=None, colour=False)
 
 
 # -- traces ------------------------------------------------------------------------------------------------------------
@@ -189,6 +198,17 @@ def test_an_outage_is_never_made_shorter(moves: Moves, window: dict[str, Any], w
     run = moves.failover().begin()
     run.end(20, outage=run.out(**window))
     assert re.search(words, text(moves.told(run)))
+
+
+def test_a_run_that_was_cut_shows_what_its_probe_saw(moves: Moves) -> None:
+    """Its end was never written; the note that its probe left says how customers saw it."""
+    run = moves.failover().begin()
+    run.did("fence-web1", 1, 2, **proof("web1"))
+    note = run.out(-2, None)
+    report = run_report(run.run, run.chapter.records, run.plan, alive=False, note=note)
+    shown = render(run_lines(report, ZoneInfo("UTC")), columns_wide=None, colour=False)
+    assert "customers were not served for at least" in shown
+    assert "not measured" not in shown
 
 
 def test_without_a_probe_nobody_claims_to_know(moves: Moves) -> None:
