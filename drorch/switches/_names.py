@@ -2,13 +2,20 @@
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from typing import Literal
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints
 
 from drorch.core.errors import SwitchError
+from drorch.core.finding import Finding, Standing
 from drorch.core.host import printable
+from drorch.core.model import Frozen
 from drorch.core.switch import Turn
 
+Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:][A-Za-z0-9_.:-]*$")]
+"""An address or a name, of a host or of a server."""
 RecordType = Literal["A", "AAAA", "CNAME"]
 _NAME = re.compile(r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$")
 
@@ -31,19 +38,64 @@ def canonical(kind: str, text: str) -> str:
     return f"{text.rstrip('.').lower()}."
 
 
-def value(turn: Turn, host: str, said: str | None, key: str, kind: str) -> str:
-    """What the record says when customers are led to a host: as said under ``key``, else the host's address.
+class Pointer(Frozen):
+    """What every record of an address says, wherever it lies."""
 
-    Raises:
-        SwitchError: it has none, or none for this type.
-    """
-    text = said or turn.addresses.get(host)
-    if text is None:
-        raise SwitchError(f"{host} has no address", hint=f"say `{key}:`, or its `address:` in the inventory")
-    try:
-        return canonical(kind, text)
-    except ValueError as error:
-        raise SwitchError(str(error), hint=f"say under `{key}:` what the record has to say for {host}") from None
+    type: RecordType = "A"
+    """The record's type."""
+    to: Address | None = None
+    """What it says when customers are led to the new host; that host's address unless said."""
+    from_: Annotated[Address | None, Field(alias="from")] = None
+    """What it says while they are led to the old host; that host's address unless said."""
+    ttl: Annotated[int, Field(ge=0, le=86400)] = 60
+    """Seconds for which caches may keep what it says from then on."""
+
+    def values(self, turn: Turn) -> tuple[str, str]:
+        """What it says for the old and for the new host.
+
+        Raises:
+            SwitchError: one has no address, or none for this type.
+        """
+        return self._value(turn, turn.old, self.from_, "from"), self._value(turn, turn.new, self.to, "to")
+
+    def _value(self, turn: Turn, host: str, said: str | None, key: str) -> str:
+        text = said or turn.addresses.get(host)
+        if text is None:
+            raise SwitchError(f"{host} has no address", hint=f"say `{key}:`, or its `address:` in the inventory")
+        try:
+            return canonical(self.type, text)
+        except ValueError as error:
+            raise SwitchError(str(error), hint=f"say under `{key}:` what the record has to say for {host}") from None
+
+    def problems(self, turn: Turn) -> tuple[tuple[str, str], ...]:
+        """What is wrong with the two values, (message, hint) each."""
+        try:
+            old, new = self.values(turn)
+        except SwitchError as error:
+            return ((error.message, error.hint),)
+        if old == new:
+            return ((f"{turn.old} and {turn.new} have the same address {old}", "correct `to:` or `from:`"),)
+        return ()
+
+    def turned(self) -> Self:
+        """The same with the two values in each other's place."""
+        return self.model_copy(update={"to": self.from_, "from_": self.to})
+
+    def describe(self, title: str, turn: Turn) -> str:
+        """The plan's line."""
+        to = self.to or turn.addresses.get(turn.new)
+        return f"point {title} to {turn.new}" + (f" ({to})" if to else "")
+
+    def kept(self, title: str, ttl: int) -> Iterator[Finding]:
+        """That caches keep what the record says now for longer than they should, if they do."""
+        if ttl > self.ttl:
+            yield Finding(
+                about=title,
+                what=f"caches keep it for {ttl} s, so customers would reach the old host so long after a switch",
+                standing=Standing.DOUBTFUL,
+                remedy=f"lower its TTL to {self.ttl} s now: that takes {ttl} s to reach everybody",
+                facts={"ttl": ttl},
+            )
 
 
 def leads(values: AbstractSet[str], old: str, new: str) -> Literal["old", "new", "both", "nowhere", "elsewhere"]:
@@ -53,14 +105,3 @@ def leads(values: AbstractSet[str], old: str, new: str) -> Literal["old", "new",
     if not values <= {old, new}:
         return "elsewhere"
     return "both" if len(values) > 1 else "new" if new in values else "old"
-
-
-def problems(turn: Turn, to: str | None, from_: str | None, kind: str) -> tuple[tuple[str, str], ...]:
-    """What is wrong with the two values, (message, hint) each."""
-    try:
-        old, new = value(turn, turn.old, from_, "from", kind), value(turn, turn.new, to, "to", kind)
-    except SwitchError as error:
-        return ((error.message, error.hint),)
-    if old == new:
-        return ((f"{turn.old} and {turn.new} have the same address {old}", "correct `to:` or `from:`"),)
-    return ()

@@ -17,7 +17,6 @@ from drorch.switches import _names as names
 PAUSE = 0.1
 """Seconds between two questions to a secondary."""
 
-Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:][A-Za-z0-9_.:-]*$")]
 Place = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:][A-Za-z0-9_.:-]*(@[0-9]{1,5})?$")]
 DomainName = Annotated[str, StringConstraints(pattern=r"^(@|[A-Za-z0-9_*.-]+)$")]
 
@@ -33,10 +32,10 @@ class Key(Frozen):
     """Its secret, in base64."""
 
 
-class DnsRecord(Frozen):
+class DnsRecord(names.Pointer):
     """A record in a zone, and the name server that takes updates of it."""
 
-    server: Address
+    server: names.Address
     """The zone's primary, by name or address; it is asked over TCP, from the controller."""
     port: Annotated[int, Field(ge=1, le=65535)] = 53
     """Its port."""
@@ -44,14 +43,6 @@ class DnsRecord(Frozen):
     """The zone, such as ``shop.example``."""
     name: DomainName
     """The name in it, such as ``www``; ``@`` is the zone itself, and with a last dot it is a whole name."""
-    type: names.RecordType = "A"
-    """The record's type."""
-    to: Address | None = None
-    """What it says when customers are led to the new host; that host's address unless said."""
-    from_: Annotated[Address | None, Field(alias="from")] = None
-    """What it says while they are led to the old host; that host's address unless said."""
-    ttl: Annotated[int, Field(ge=0, le=86400)] = 60
-    """Seconds for which caches may keep what it says from then on."""
     key: Key | None = None
     """The key that signs the updates."""
     secondaries: tuple[Place, ...] = ()
@@ -77,18 +68,17 @@ class Dns(Way):
 
     def problems(self, turn: Turn) -> tuple[tuple[str, str], ...]:
         """Both values are known, and not the same."""
-        return names.problems(turn, self.dns.to, self.dns.from_, self.dns.type)
+        return self.dns.problems(turn)
 
     def describe(self, turn: Turn) -> str:
         """The plan's line."""
-        to = self.dns.to or turn.addresses.get(turn.new)
-        return f"point {self.title} to {turn.new}" + (f" ({to})" if to else "")
+        return self.dns.describe(self.title, turn)
 
     def preview(self, turn: Turn) -> tuple[Planned, ...]:
         """The update in the words of nsupdate."""
         if self.problems(turn):
             return ()
-        old, new = self._values(turn)
+        old, new = self.dns.values(turn)
         name, kind = self._record.full, self.dns.type
         update = (f"update delete {name} {kind}", f"update add {name} {self.dns.ttl} {kind} {new}")
         argv = ("nsupdate", f"prereq yxrrset {name} {kind} {old}", *update)
@@ -97,12 +87,12 @@ class Dns(Way):
     def look(self, tools: Tools, turn: Turn) -> Traffic | Failure:
         """What the zone's primary says."""
         found = self._asked(tools)
-        return Traffic(leads=names.leads(found.values, *self._values(turn)), facts=_facts(found))
+        return Traffic(leads=names.leads(found.values, *self.dns.values(turn)), facts=_facts(found))
 
     def lead(self, tools: Tools, turn: Turn) -> Evidence | Failure:
         """One update, whose prerequisite is the record as it was seen; then the primary and secondaries are asked."""
         began = tools.clock.monotonic()
-        old, new = self._values(turn)
+        old, new = self.dns.values(turn)
         before = self._asked(tools)
         leads = names.leads(before.values, old, new)
         if leads == "elsewhere":
@@ -145,12 +135,11 @@ class Dns(Way):
 
     def back(self, tools: Tools, turn: Turn) -> Evidence | Failure:
         """The same with the two values in each other's place."""
-        turned = self.dns.model_copy(update={"to": self.dns.from_, "from_": self.dns.to})
-        return Dns(dns=turned).lead(tools, turn.back())
+        return Dns(dns=self.dns.turned()).lead(tools, turn.back())
 
     def residual(self, tools: Tools, turn: Turn) -> Mapping[str, Json]:
         """How many seconds the caches of the resolvers still lead to the old host."""
-        old, new = self._values(turn)
+        old, new = self.dns.values(turn)
         seen: dict[str, Json] = {}
         seconds = 0
         for each in self.dns.resolvers:
@@ -179,13 +168,7 @@ class Dns(Way):
                 Standing.DOUBTFUL,
                 "let the server ask for a TSIG key, and say it under `key:`",
             )
-        if found.ttl > self.dns.ttl:
-            yield self._finding(
-                f"caches keep it for {found.ttl} s, so customers would reach the old host so long after a switch",
-                Standing.DOUBTFUL,
-                f"lower its TTL to {self.dns.ttl} s now: that takes {found.ttl} s to reach everybody",
-                ttl=found.ttl,
-            )
+        yield from self.dns.kept(self.title, found.ttl)
         for each in (*self.dns.secondaries, *self.dns.resolvers):
             yield self._other(tools, each, found)
 
@@ -229,14 +212,6 @@ class Dns(Way):
     @property
     def _record(self) -> wire.Record:
         return wire.Record(self.dns.zone, self.dns.name, self.dns.type)
-
-    def _values(self, turn: Turn) -> tuple[str, str]:
-        """What it says for the old and for the new host."""
-        said = self.dns
-        return (
-            names.value(turn, turn.old, said.from_, "from", said.type),
-            names.value(turn, turn.new, said.to, "to", said.type),
-        )
 
     def _server(self, tools: Tools) -> wire.Server:
         return wire.Server(tools.controller(), self.dns.server, self.dns.port)

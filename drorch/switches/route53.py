@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
 from drorch.core.accesskey import parse
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, Failure
 from drorch.core.finding import Finding, Standing
-from drorch.core.model import Duration, Frozen, Json, SecretRef, format_duration, parse_duration
+from drorch.core.model import Duration, Json, SecretRef, format_duration, parse_duration
 from drorch.core.step import Planned, Tools
 from drorch.core.switch import Traffic, Turn, Way
 from drorch.switches import _names as names
@@ -20,24 +20,14 @@ if TYPE_CHECKING:
 PAUSE = 1.0
 """Seconds between two questions about a change."""
 
-Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:][A-Za-z0-9_.:-]*$")]
 
-
-class Route53Record(Frozen):
+class Route53Record(names.Pointer):
     """A plain record in a hosted zone: no alias, none of several by weight, place or health."""
 
     zone: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{1,32}$")]
     """The hosted zone's id, such as ``Z0123456789ABCDEFGHIJ``."""
     name: Annotated[str, StringConstraints(pattern=r"^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?$")]
     """The whole name, such as ``www.shop.example``."""
-    type: names.RecordType = "A"
-    """The record's type."""
-    to: Address | None = None
-    """What it says when customers are led to the new host; that host's address unless said."""
-    from_: Annotated[Address | None, Field(alias="from")] = None
-    """What it says while they are led to the old host; that host's address unless said."""
-    ttl: Annotated[int, Field(ge=0, le=86400)] = 60
-    """Seconds for which caches may keep what it says from then on."""
     credentials: SecretRef
     """An access key: its id and its secret, as ``ID:SECRET`` or on two lines. It needs
     ``route53:ListResourceRecordSets``, ``route53:ChangeResourceRecordSets`` and ``route53:GetChange``."""
@@ -62,18 +52,17 @@ class Route53(Way):
 
     def problems(self, turn: Turn) -> tuple[tuple[str, str], ...]:
         """Both values are known, and not the same."""
-        return names.problems(turn, self.route53.to, self.route53.from_, self.route53.type)
+        return self.route53.problems(turn)
 
     def describe(self, turn: Turn) -> str:
         """The plan's line."""
-        to = self.route53.to or turn.addresses.get(turn.new)
-        return f"point {self.title} to {turn.new}" + (f" ({to})" if to else "")
+        return self.route53.describe(self.title, turn)
 
     def preview(self, turn: Turn) -> tuple[Planned, ...]:
         """The change in short."""
         if self.problems(turn):
             return ()
-        (old, new), said = self._values(turn), self.route53
+        (old, new), said = self.route53.values(turn), self.route53
         argv = ("route53", said.zone, f"DELETE {self._name} {said.type} {old}", f"CREATE {said.ttl} {said.type} {new}")
         return (Planned("controller", argv, note="one change, both or neither"),)
 
@@ -82,14 +71,14 @@ class Route53(Way):
         found = self._found(self._zone(tools))
         if found.special:
             return Traffic(leads="elsewhere", facts={"record": found.special})
-        return Traffic(leads=names.leads(found.values, *self._values(turn)), facts=_facts(found))
+        return Traffic(leads=names.leads(found.values, *self.route53.values(turn)), facts=_facts(found))
 
     def lead(self, tools: Tools, turn: Turn) -> Evidence | Failure:
         """One change, then wait until all name servers have it."""
         from drorch.switches._route53 import Changed  # noqa: PLC0415 - loads botocore, which most commands do not need
 
         began = tools.clock.monotonic()
-        old, new = self._values(turn)
+        old, new = self.route53.values(turn)
         zone = self._zone(tools)
         before = self._found(zone)
         leads = names.leads(before.values, old, new)
@@ -131,8 +120,7 @@ class Route53(Way):
 
     def back(self, tools: Tools, turn: Turn) -> Evidence | Failure:
         """The same with the two values in each other's place."""
-        turned = self.route53.model_copy(update={"to": self.route53.from_, "from_": self.route53.to})
-        return Route53(route53=turned).lead(tools, turn.back())
+        return Route53(route53=self.route53.turned()).lead(tools, turn.back())
 
     def findings(self, tools: Tools, turn: Turn) -> Iterable[Finding]:
         """The key may read the zone, the record is a plain one, its TTL is low. Whether the key may change it is only
@@ -151,25 +139,11 @@ class Route53(Way):
             )
             return
         yield self._finding("the key reads the zone", ttl=found.ttl)
-        if found.ttl > self.route53.ttl:
-            yield self._finding(
-                f"caches keep it for {found.ttl} s, so customers would reach the old host so long after a switch",
-                Standing.DOUBTFUL,
-                f"lower its TTL to {self.route53.ttl} s now: that takes {found.ttl} s to reach everybody",
-                ttl=found.ttl,
-            )
+        yield from self.route53.kept(self.title, found.ttl)
 
     @property
     def _name(self) -> str:
         return f"{self.route53.name.rstrip('.').lower()}."
-
-    def _values(self, turn: Turn) -> tuple[str, str]:
-        """What it says for the old and for the new host."""
-        said = self.route53
-        return (
-            names.value(turn, turn.old, said.from_, "from", said.type),
-            names.value(turn, turn.new, said.to, "to", said.type),
-        )
 
     def _zone(self, tools: Tools) -> "Zone":
         from drorch.switches._route53 import zone  # noqa: PLC0415 - loads botocore, which most commands do not need
