@@ -140,7 +140,7 @@ def _translated(error: Exception) -> Exception:
     )
 
 
-@DBOS.workflow(name="run")
+@DBOS.workflow(name="run", max_recovery_attempts=None)  # a person may go on as often as it takes
 def _run(plan: str) -> Json:
     def act(execution: _Execution) -> Json:
         if execution.performer.plan.text != plan:
@@ -152,7 +152,7 @@ def _run(plan: str) -> Json:
     return _resumable(act)
 
 
-@DBOS.workflow(name="branch")
+@DBOS.workflow(name="branch", max_recovery_attempts=None)
 def _branch(step_id: str, first: int, earlier: dict[str, Json], mode: Mode | None = None) -> Json:
     def act(execution: _Execution) -> Json:
         planned = execution.performer.plan.step(step_id)

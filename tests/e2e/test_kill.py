@@ -1,7 +1,11 @@
 """A run that is killed at any boundary between effect and record goes on as if nothing had happened."""
 
+import contextlib
+import os
 import re
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -17,6 +21,11 @@ FICKLE = frozenset(
 
 OF_A_MIRROR = frozenset(["bytes", "uploaded", "uploaded_bytes", "looked_at"])
 """What differs of a mirror: packs have random bytes, and what was sent before the kill is not sent again."""
+
+APART = 1 if "DRORCH_TEST_STATES" in os.environ else 5
+"""Boundaries between those at which one run each is killed: each, or some of each of an attempt's four."""
+
+Undisturbed = Callable[[str], tuple[int, Any]]
 
 MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT[\d:.-]+(Z|\+00:00)?|[0-9a-f]{64}|(?<=drorch_)\w+")
 """Times, ids and names of the run's own within texts."""
@@ -59,26 +68,62 @@ def leftovers(site: Site) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(shop_template: Site, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, tuple[int, Any]]:
-    """For each shipped runbook: how many boundaries it passes, and its evidence when nothing disturbs it."""
-    found = {}
-    for runbook in RUNBOOKS:
+def undisturbed(shop_template: Site, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Of a shipped runbook: how many boundaries it passes, and its evidence when nothing disturbs it."""
+
+    @cache
+    def found(runbook: str) -> tuple[int, Any]:
         site = shop_template.copy(tmp_path_factory.mktemp(runbook) / "site")
         code, boundaries = site.killed_at(0, "run", runbook)
         assert code == 0
-        found[runbook] = (boundaries, evidence(site, site.newest().id))
+        return boundaries, evidence(site, site.newest().id)
+
     return found
 
 
-@pytest.mark.parametrize("share", range(4))
 @pytest.mark.parametrize("runbook", RUNBOOKS)
 @pytest.mark.timeout(600)
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(
-    undisturbed: Mapping[str, tuple[int, Any]], make_shop: MakeSite, runbook: str, share: int
+def test_a_run_killed_again_and_again_goes_on_as_if_nothing_had_happened(
+    undisturbed: Undisturbed, make_shop: MakeSite, runbook: str
 ) -> None:
-    """Killed at each boundary in turn and resumed, a run leaves the same evidence, once, and nothing else."""
-    boundaries, expected = undisturbed[runbook]
-    for boundary in range(1 + share, boundaries + 1, 4):
+    """Killed in or beside every attempt until it is over, a run leaves the same evidence, once, and nothing else."""
+    site = make_shop()
+    words: tuple[str, ...] = ("run", runbook)
+    done, further = 0, 0
+    # The first two boundaries are the journal's note that it begins or goes on; an attempt has those from there on.
+    while site.killed_at(3 + done % 3 + further, *words)[0] and not site.newest().state.final:
+        words = ("resume", site.newest().id)
+        before, done = done, attempted(site, words[1])
+        further = 0 if done > before else further + 1
+    ended(site, words[1], undisturbed(runbook)[1], "killed again and again")
+
+
+def attempted(site: Site, run: str) -> int:
+    """How many attempts of a run the journal was told of."""
+    return sum(record.body["what"] == "attempt" for record in site.records(run))
+
+
+def test_no_number_of_kills_is_too_many(make_shop: MakeSite) -> None:
+    """The engine's own limit, 100 unless said, is none of drorch's: a person goes on as often as it takes."""
+    site = make_shop()
+    site.killed_at(8, "run", "shop-nightly")
+    run = site.newest().id
+    with contextlib.closing(sqlite3.connect(site.state / "engine.sqlite")) as engine, engine:
+        changed = engine.execute("UPDATE workflow_status SET recovery_attempts = 1000 WHERE workflow_uuid = ?", (run,))
+        assert changed.rowcount == 1
+    site.drorch("resume", run)
+    assert site.newest().state is RunState.COMPLETED
+
+
+@pytest.mark.parametrize("share", range(2))
+@pytest.mark.parametrize("runbook", RUNBOOKS)
+@pytest.mark.timeout(1200)
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    undisturbed: Undisturbed, make_shop: MakeSite, runbook: str, share: int
+) -> None:
+    """Killed at a boundary and resumed, a run leaves the same evidence, once, and nothing else."""
+    boundaries, expected = undisturbed(runbook)
+    for boundary in range(1 + share * APART, boundaries + 1, 2 * APART):
         site = make_shop()
         noted = site.newest().id
         code, _ = site.killed_at(boundary, "run", runbook)
@@ -88,10 +133,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
             continue  # killed before the run was noted: there is nothing to go on with
         if not run.state.final:  # else killed when all was told already
             site.drorch("resume", run.id)
-        assert site.newest().state is RunState.COMPLETED
-        assert evidence(site, run.id) == expected, f"killed at boundary {boundary} of {boundaries}"
-        assert leftovers(site) == []
-        site.drorch("show", run.id, "--verify")
+        ended(site, run.id, expected, f"killed at boundary {boundary} of {boundaries}")
+
+
+def ended(site: Site, run: str, expected: Any, how: str) -> None:  # noqa: ANN401 - any JSON
+    """See that the newest run is this one, that it is as one that nobody disturbed, and that its record is believed."""
+    newest = site.newest()
+    assert (newest.id, newest.state) == (run, RunState.COMPLETED), how
+    assert evidence(site, run) == expected, how
+    assert leftovers(site) == [], how
+    site.drorch("show", run, "--verify")
 
 
 def test_a_point_is_taken_once(make_shop: MakeSite) -> None:

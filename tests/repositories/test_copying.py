@@ -333,8 +333,11 @@ def test_a_dead_lock_is_got_past(
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_copy_that_was_cut_is_done_again(open_copy: OpenCopy, vault: Vault, tmp_path: Path) -> None:
+def test_a_copy_that_was_cut_is_done_again(
+    open_copy: OpenCopy, vault: Vault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped while packs are written, it leaves no snapshot that is not whole; repeated, everything is there, once."""
+    monkeypatch.setattr("drorch.repositories.restic.copying.FIRST_BATCH", 1)
     snapshots = [_taken(vault, tmp_path / "shop", f"nightly@{n}", 20_000_000) for n in range(2)]
     copy = open_copy()
     halt = Halt()

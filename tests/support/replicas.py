@@ -173,7 +173,8 @@ class Node:
     def go_on(self) -> None:
         """Let it go on."""
         for pid in self.processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # ended meanwhile
+                os.kill(pid, signal.SIGCONT)
 
     def follow(self, leader: "Node", **more: str) -> None:
         """Settings of a standby; while it does not run."""
