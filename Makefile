@@ -52,7 +52,7 @@ tools: setup  ## See to a restic that is new enough, in .tools/bin
 
 .PHONY: packages
 packages:  ## Install the Debian packages that tests use (as root), or say what is missing
-	@.ci/packages openssh-server postgresql ceph-mon ceph-osd radosgw age haproxy knot socat nftables arping iproute2 systemd
+	@.ci/packages openssh-server postgresql ceph-mon ceph-osd radosgw age haproxy knot dnsmasq-base socat nftables arping iproute2 systemd
 
 .PHONY: constraints
 constraints: setup  ## Pin in constraints.txt what .venv holds now

@@ -1,23 +1,20 @@
-"""Real Knot name servers on loopback, run by whoever runs the tests: a zone that takes signed updates, its secondary,
-and a resolver of our own whose cache is old.
+"""Real Knot name servers on loopback, run by whoever runs the tests: a zone that takes signed updates, its secondary;
+and a dnsmasq, the cache between them and customers.
 """
 
+import getpass
 import shutil
-import socket
-import socketserver
+import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import dns.flags
+import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
-import dns.rdatatype
-import dns.rrset
 import dns.tsig
 import dns.update
 import pytest
@@ -26,6 +23,7 @@ from support.processes import eventually
 from support.site import free_port
 
 ZONE = "shop.test"
+PROGRAMS = "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 SECRET = "bm90LWEtc2VjcmV0LW9mLWFueWJvZHktYXQtYWxsLTE="
 OTHER_SECRET = "YW5vdGhlci1zZWNyZXQtdGhhdC1pcy1ub3QtdGhlLW9uZQ=="
 
@@ -150,7 +148,7 @@ class Knot:
 @pytest.fixture
 def knot() -> Iterator[Knot]:
     """The primary."""
-    program = shutil.which("knotd", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    program = shutil.which("knotd", path=PROGRAMS)
     if program is None:
         pytest.skip("needs Knot DNS: apt-get install knot")
     with tempfile.TemporaryDirectory(prefix="drorch-knot-", dir="/tmp") as folder:
@@ -164,33 +162,43 @@ def knot() -> Iterator[Knot]:
 
 @dataclass
 class Cache:
-    """A resolver that says what it once heard."""
+    """A resolver that customers use: a real dnsmasq, which keeps what it heard for as long as it was told."""
 
-    value: str = "198.51.100.10"
-    ttl: int = 17
-    port: int = 0
+    process: "subprocess.Popen[bytes]"
+    port: int
+
+    def hear(self, name: str) -> None:
+        """A customer asks, so that it keeps the answer."""
+        query = dns.message.make_query(f"{name}.{ZONE}", "A")
+        assert eventually(lambda: self._answers(query)), "dnsmasq does not answer"
+
+    def _answers(self, query: dns.message.Message) -> bool:
+        try:
+            return bool(dns.query.udp(query, "127.0.0.1", port=self.port, timeout=1).answer)
+        except (OSError, dns.exception.Timeout):
+            return False
+
+    def forget(self) -> None:
+        """Empty it, as if the time were over."""
+        self.process.send_signal(signal.SIGHUP)
 
 
 @pytest.fixture
-def cache() -> Iterator[Cache]:
-    """One on a loopback port."""
-    told = Cache()
-
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.settimeout(5)
-            length = int.from_bytes(self.request.recv(2, socket.MSG_WAITALL), "big")
-            query = dns.message.from_wire(self.request.recv(length, socket.MSG_WAITALL))
-            reply = dns.message.make_response(query)
-            reply.answer.append(dns.rrset.from_text(query.question[0].name, told.ttl, "IN", "A", told.value))
-            wire = reply.to_wire()
-            self.request.sendall(len(wire).to_bytes(2, "big") + wire)
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        told.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        yield told
-        server.shutdown()
-        thread.join()
+def cache(knot: Knot) -> Iterator[Cache]:
+    """One on a loopback port, that asks the zone's primary."""
+    program = shutil.which("dnsmasq", path=PROGRAMS)
+    if program is None:
+        pytest.skip("needs dnsmasq: apt-get install dnsmasq-base")
+    port = free_port()
+    words = [
+        *("--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", f"--user={getpass.getuser()}"),
+        *("--no-resolv", "--no-hosts", "--bind-interfaces", "--listen-address=127.0.0.1"),
+        *(f"--port={port}", f"--server=127.0.0.1#{knot.port}"),
+    ]
+    with (knot.folder / "cache.log").open("wb") as log:
+        process = subprocess.Popen([program, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield Cache(process, port)
+    finally:
+        process.kill()
+        process.wait()

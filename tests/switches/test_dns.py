@@ -14,6 +14,7 @@ from drorch.core.switch import Turn
 from drorch.switches import _dns as wire
 from drorch.vault.secrets import SecretStore
 from support.knot import OTHER_SECRET, SECRET, Cache, Knot
+from support.processes import eventually
 from support.turns import WAY, Rig, failover, succeeded
 
 ADDRESSES = {"primary": "198.51.100.10", "standby": "203.0.113.20"}
@@ -159,14 +160,16 @@ def test_a_late_secondary_is_an_exception(knot: Knot, tmp_path: Path) -> None:
 def test_caches_tell_how_long_they_lead_to_the_old_host(knot: Knot, cache: Cache, tmp_path: Path) -> None:
     """The residual is what the resolvers' own answers say is left."""
     resolver = f"127.0.0.1@{cache.port}"
+    cache.hear("www")
     shop = rig_of(knot, tmp_path, resolvers=[resolver, "127.0.0.1@1"])
     shop.lead()
     residual = shop.way.residual(shop.tools(), shop.turn)
-    assert residual["seconds"] == 17
-    assert residual["resolvers"][resolver] == {"leads": "old", "seconds": 17}
+    assert 0 < residual["seconds"] <= 60
+    assert residual["resolvers"][resolver] == {"leads": "old", "seconds": residual["seconds"]}
     assert "nothing answers" in residual["resolvers"]["127.0.0.1@1"]["unknown"]
-    cache.value = "203.0.113.20"
-    assert shop.way.residual(shop.tools(), shop.turn)["seconds"] == 0
+    cache.forget()
+    assert eventually(lambda: shop.way.residual(shop.tools(), shop.turn)["seconds"] == 0)
+    assert shop.way.residual(shop.tools(), shop.turn)["resolvers"][resolver]["leads"] == "new"
 
 
 def test_a_high_ttl_is_found_before(knot: Knot, tmp_path: Path) -> None:
