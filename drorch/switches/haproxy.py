@@ -19,8 +19,6 @@ from drorch.switches._saved import lasting, save
 
 PAUSE = 0.05
 """Seconds between two looks."""
-RISE = 5.0
-"""Seconds for which a server is waited for that HAProxy has not checked yet, or holds for down."""
 
 HaproxyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]+$")]
 HostPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./@+-]+$")]
@@ -47,6 +45,9 @@ class HaproxyBackend(Frozen):
     """How long a hold waits until the requests that are being answered are."""
     at_most: Duration = parse_duration("60s")
     """After so long the edge itself ends a hold, should drorch have died."""
+    within: Duration = parse_duration("15s")
+    """How long the new server is waited for while HAProxy has not checked it yet, or holds it for down: of its own,
+    HAProxy needs two checks 2 s apart for one that was down, and more where many customers waited for it."""
     save: HostPath | None = None
     """A file on that host in which HAProxy's state is kept after the switch, so that a reload or a restart of HAProxy
     keeps it, too; haproxy.cfg needs ``server-state-file`` with it and ``load-server-state-from-file global``."""
@@ -254,7 +255,7 @@ class Haproxy(Way):
         """Why customers are not served though they are led there: HAProxy's own health check says no. A server that
         was in maintenance counts as up until it was checked once, so that is waited for.
         """
-        until = tools.clock.monotonic() + min(RISE, tools.deadline.remaining())
+        until = tools.clock.monotonic() + min(self.haproxy.within.total_seconds(), tools.deadline.remaining())
         while not found.new.serves or found.new.untried:
             if tools.clock.monotonic() >= until:
                 if found.new.serves:

@@ -14,7 +14,7 @@ from typing import IO
 from lab import paths, raze
 from lab.waiting import LabFailed
 
-_AT_ONCE = 2
+AT_ONCE = 2
 """Labs of tests that run at the same time."""
 _WAIT = 10.0
 """Seconds that a test waits for its turn."""
@@ -77,7 +77,7 @@ def turn(folder: Path) -> Iterator[None]:
             fcntl.flock(queue, fcntl.LOCK_EX)
             limit = time.monotonic() + _WAIT
             while time.monotonic() < limit and not any(
-                _take(folder / f"lab.turn{number}", holding) for number in range(_AT_ONCE)
+                _take(folder / f"lab.turn{number}", holding) for number in range(AT_ONCE)
             ):
                 time.sleep(0.02)
         yield

@@ -135,15 +135,15 @@ def passed(site: Site, step: str) -> bool:
     return any(body["step"] == step and body["state"] == "succeeded" for body in records)
 
 
-def steered(lab: Lab, folder: Path, *, lease: Path | None = None) -> "Steering":
-    """The documents of a person who fails the shop over; ``lease``: a folder in which the service is claimed."""
+def steered(lab: Lab, folder: Path, *, lease: bool = False) -> "Steering":
+    """The documents of a person who fails the shop over; ``lease``: they claim it in the lab's S3."""
     said = moving_documents(lab)
     for host in said.inventory["hosts"].values():
         host["connect_timeout"] = "2s"
     del said.inventory["services"]["shop"]["probe"]
     said.runbooks.pop("shop-failback")
-    if lease is not None:
-        said.inventory["stores"] = {"claims": {"kind": "directory", "path": str(lease)}}
+    if lease:
+        lab.s3.store(said, "claims")
         said.inventory["services"]["shop"]["lease"] = "claims"
     return Steering(lab, folder, said)
 

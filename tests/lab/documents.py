@@ -10,6 +10,7 @@ from typing import Any
 
 from lab import web
 from lab.lab import Lab
+from lab.layer import write
 from support.site import Site, lay_env
 
 PASSWORD = "planted-lab-password-93b1"
@@ -24,6 +25,8 @@ class Documents:
     runbooks: dict[str, Document] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     """Written to ``config/secrets/NAME``, readable by their owner only."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Written to ``config/NAME``."""
 
     def add(self, runbook: Document) -> None:
         """Another runbook."""
@@ -37,6 +40,8 @@ class Documents:
         for name, value in self.secrets.items():
             (secrets / name).touch(mode=0o600)
             (secrets / name).write_text(f"{value}\n")
+        for name, text in self.files.items():
+            write(folder / "config" / name, text)
         (folder / "config" / "drorch.yaml").write_text(_text(self.inventory))
         for name, runbook in self.runbooks.items():
             (folder / "runbooks" / f"{name}.yaml").write_text(_text(runbook))

@@ -1,11 +1,12 @@
 """Fixtures: a lab per test process, new for each test that asks for `lab`; two of them have hosts at a time."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab.claim import turn
+from lab.claim import AT_ONCE, turn
 from lab.lab import Lab
 from lab.needs import missing
 
@@ -55,8 +56,35 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report  # type: ignore[return-value]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test in a lab may take longer than others: three hosts boot, and other tests run beside it."""
     for item in items:
-        if {"lab", "shared_lab"} & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("timeout"):
+        if _in_lab(item) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(400))
+    items[:] = _spread(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def _in_lab(item: pytest.Item) -> bool:
+    return bool({"lab", "shared_lab"} & set(getattr(item, "fixturenames", ())))
+
+
+def _spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Let two processes begin with the tests in labs, file by file, and the others with all else: each process gets an
+    equal share of the list, and with more labs than turns to have hosts they would wait for each other.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    others = []
+    for item in items:
+        if _in_lab(item):
+            files.setdefault(item.path, []).append(item)
+        else:
+            others.append(item)
+    first: list[pytest.Item] = []
+    second: list[pytest.Item] = []
+    for file in sorted(files.values(), key=len, reverse=True):
+        min(first, second, key=len).extend(file)
+    room = len(items) // workers - len(first)
+    if workers <= AT_ONCE or room < 0:
+        return items
+    return [*first, *others[:room], *second, *others[room:]]

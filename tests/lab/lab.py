@@ -23,9 +23,11 @@ from lab.host import Host
 from lab.keys import write_key
 from lab.needs import missing
 from lab.network import Network
+from lab.s3 import S3
 from lab.waiting import LabFailed, until
 from lab.witness import Witness
 from lab.zone import Zone
+from support.ceph_daemons import missing as no_ceph
 
 PowerFault = Literal["lie", "hang", "fail", "slow"]
 """What the provider's power command may do instead of its work: say *off* and do nothing; never end; fail; be late."""
@@ -38,6 +40,7 @@ class Lab:
     claimed: Claim
     hosts: dict[str, Host] = field(default_factory=dict)
     """By name: ``web1``, ``web2``, ``edge``, and those added since the last reset."""
+    _s3: S3 | None = None
     _exposed: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
 
     @classmethod
@@ -129,6 +132,25 @@ class Lab:
         """The name servers on the edge."""
         return Zone(self.edge)
 
+    @property
+    def s3(self) -> S3:
+        """An S3 with locks, on a host that no reset touches: it is there from the first asking on, with its objects.
+
+        Raises:
+            LabFailed: this machine has no Ceph.
+        """
+        if self._s3 is None:
+            if reason := no_ceph():
+                raise LabFailed(reason)
+            host = Host("s3", self.network, network.S3)
+            self._make(host)
+            made = S3(host)
+            made.lay()
+            host.power_on()
+            made.await_up()
+            self._s3 = made
+        return self._s3
+
     def database(self, host: Host | str) -> Database:
         """The database of web1 or web2."""
         return Database(self.hosts[host] if isinstance(host, str) else host)
@@ -185,6 +207,8 @@ class Lab:
         self._exposed.close()
         self.power_fault(None)
         self.network.heal()
+        if self._s3 is not None:
+            self._s3.host.mend()
         with ThreadPoolExecutor() as pool:
             list(pool.map(_scrap, self.hosts.values()))
         self.hosts.clear()

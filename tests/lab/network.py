@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lab import paths
 from lab.raze import remove_spaces
 
-CONTROLLER, EDGE, WEB1, WEB2, SECOND_DNS, CUSTOMER, FLOATING = 1, 10, 11, 12, 20, 100, 200
+CONTROLLER, EDGE, WEB1, WEB2, SECOND_DNS, S3, CUSTOMER, FLOATING = 1, 10, 11, 12, 20, 30, 100, 200
 """The last numbers of the addresses."""
 
 _TABLE = """\

@@ -20,7 +20,9 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.moving import moving_documents
 from lab.needs import missing
+from lab.s3 import CREATED
 from lab.waiting import LabFailed
+from support.ceph_daemons import missing as no_ceph
 
 _LOOK = 0.25
 """Seconds between two looks."""
@@ -47,9 +49,12 @@ def play() -> int:
 def _play(console: Console) -> int:
     began = time.monotonic()
     with Lab.start(lambda what: console.print(f"[dim]{time.monotonic() - began:4.1f} s[/]  {what}")) as lab:
-        _lay(lab)
+        stores = not no_ceph()
+        if stores:
+            console.print(f"[dim]{time.monotonic() - began:4.1f} s[/]  an S3 with object locks")
+        _lay(lab, stores=stores)
         console.print(f"[dim]{time.monotonic() - began:4.1f} s[/]  the shop takes orders\n")
-        console.print(_picture(lab))
+        console.print(_picture(lab, stores=stores))
         console.print(_advice(lab))
         customer = lab.customer().start()
         try:
@@ -61,9 +66,17 @@ def _play(console: Console) -> int:
     return 0
 
 
-def _lay(lab: Lab) -> None:
-    """What a second terminal needs: documents, commands, keys."""
-    site = moving_documents(lab).write(lab.folder / "operator")
+def _lay(lab: Lab, *, stores: bool) -> None:
+    """What a second terminal needs: documents, commands, keys; with an S3 it holds the off-site copy and the claim."""
+    said = moving_documents(lab)
+    if stores:
+        lab.s3.store(said, "offsite")
+        said.inventory["services"]["shop"]["lease"] = "offsite"
+        said.runbooks["shop-nightly"]["steps"].append({"kind": "mirror", "store": "offsite"})
+    site = said.write(lab.folder / "operator")
+    site.drorch("repository", "create", "vault")
+    if stores:
+        site.drorch("store", "create", "offsite", "--yes=offsite", expect=CREATED)
     hosts = "".join(
         f"Host {host.name}\n  HostName {host.address}\n  User root\n  IdentityFile {lab.key}\n"
         f"  UserKnownHostsFile {lab.folder}/known_hosts\n"
@@ -79,14 +92,16 @@ def _lay(lab: Lab) -> None:
     layer.write(lab.folder / "enter", f"export PATH={binaries}:$PATH\n{named}PS1='(lab {lab.number}) '\"$PS1\"\n")
 
 
-def _picture(lab: Lab) -> str:
-    customer, edge, web1, web2 = (lab.network.address(last) for last in (100, 10, 11, 12))
+def _picture(lab: Lab, *, stores: bool) -> str:
+    customer, edge, web1, web2, s3 = (lab.network.address(last) for last in (100, 10, 11, 12, 30))
+    elsewhere = f"  [bold]s3[/] [dim]{s3}: off-site copies, under locks; and who acts[/]\n" if stores else ""
     return (
         f"  customers [dim]{customer}[/] ──▶ [bold]edge[/] [dim]{edge}[/] ──▶ [bold]web1[/] [dim]{web1}[/]\n"
         f"                            [dim]HAProxy, knot[/]        [dim]shop, PostgreSQL primary[/]\n"
         f"                                                   [dim]│ replication, asynchronous[/]\n"
         f"                                                 [bold]web2[/] [dim]{web2}[/]\n"
         f"                                                 [dim]shop (stopped), PostgreSQL standby[/]\n"
+        f"{elsewhere}"
     )
 
 
@@ -95,6 +110,7 @@ def _advice(lab: Lab) -> str:
     return (
         f"Open a second terminal, and enter:  [bold]. {lab.folder}/enter[/]\n\n"
         "  drorch status                  what is known of the shop\n"
+        "  drorch backup shop             the night before\n"
         "  drorch check --live            is it ready for the worst?\n"
         "  [bold]lab power-off web1[/]             the worst\n"
         "  [bold]drorch failover shop[/]           and its answer: look below what customers see\n"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.documents import Documents
 from lab.faults import night
 from lab.lab import Lab
 
@@ -45,7 +46,13 @@ def test_a_switch_that_somebody_did_half_is_completed(lab: Lab, tmp_path: Path, 
 
 def test_a_switch_that_nobody_would_be_served_by_is_waited_for(lab: Lab, tmp_path: Path) -> None:
     """The edge cannot reach the new host: the run says so and waits, and completes once it can."""
-    with night(lab, tmp_path) as here:
+
+    def hasty(said: Documents) -> None:
+        for step in said.runbooks["shop-failover"]["steps"]:
+            if step["kind"] == "switch":
+                step["via"]["haproxy"]["within"] = "3s"
+
+    with night(lab, tmp_path, hasty) as here:
         lab.web1.power_off()
         lab.web2.isolate(from_="edge")
         said = here.failover(expect=5)

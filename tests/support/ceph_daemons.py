@@ -3,7 +3,8 @@
 No manager runs: it would only gather statistics, for 300 MB and a second of processor time.
 
 Run as a program it is a keeper: it starts a cluster for several processes and ends it, and itself, as soon as none
-of them holds its lock on the file ``users`` any more, however they ended.
+of them holds its lock on the file ``users`` any more, however they ended. As ``… serve ADDRESS FOLDER`` it runs one at
+that address until it is ended; ``cluster.json`` in the folder says when it is there.
 """
 
 import base64
@@ -14,6 +15,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import ssl
 import struct
@@ -41,7 +43,7 @@ OWNER = "owner"
 
 _PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 _START_LIMIT = 30.0
-_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _CONFIG = """\
 [global]
 fsid = {fsid}
@@ -106,8 +108,10 @@ class Cluster:
     """One running cluster."""
 
     folder: str
+    host: str
+    """The address at which it listens."""
     port: int
-    """Of plain HTTP, on 127.0.0.1."""
+    """Of plain HTTP."""
     tls_port: int
     secret: str
     """The owner's."""
@@ -133,7 +137,7 @@ def missing() -> str:
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, memory: int = 8 << 30) -> Iterator[Cluster]:
+def running(folder: Path, *, memory: int = 8 << 30, host: str = LOOPBACK) -> Iterator[Cluster]:
     """A cluster in a folder that is empty or not there yet; its objects live in memory, at most ``memory`` bytes.
 
     Its daemons end with the context, or with this thread.
@@ -145,7 +149,7 @@ def running(folder: Path, *, memory: int = 8 << 30) -> Iterator[Cluster]:
         place = folder / f"ceph{attempt}"
         started: list[subprocess.Popen[bytes]] = []
         try:
-            cluster = _start(place, memory, started)
+            cluster = _start(place, memory, host, started)
         except CephFailed as error:
             _end(started)
             if attempt == 2:
@@ -222,8 +226,7 @@ def _keeper(base: Path) -> None:
     state = base / "cluster.json"
     try:
         with running(folder) as cluster, (base / "users").open("wb") as users:
-            state.with_suffix(".new").write_text(json.dumps(asdict(cluster)))
-            state.with_suffix(".new").replace(state)
+            _tell(state, cluster)
             fcntl.flock(users, fcntl.LOCK_EX)
             state.unlink()
             # Whoever comes now waits for the lock, and so for the end of these daemons.
@@ -231,13 +234,25 @@ def _keeper(base: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, memory: int, started: list[subprocess.Popen[bytes]]) -> Cluster:
+def _serve(host: str, folder: Path) -> None:
+    """Run a cluster until this process is ended."""
+    with running(folder, host=host) as cluster:
+        _tell(folder / "cluster.json", cluster)
+        signal.pause()
+
+
+def _tell(state: Path, cluster: Cluster) -> None:
+    state.with_suffix(".new").write_text(json.dumps(asdict(cluster)))
+    state.with_suffix(".new").replace(state)
+
+
+def _start(folder: Path, memory: int, host: str, started: list[subprocess.Popen[bytes]]) -> Cluster:
     for name in ("mon", "osd", "log"):
         (folder / name).mkdir(parents=True)
-    mon, port, tls_port = _free_ports(3)
+    mon, port, tls_port = _free_ports(host, 3)
     fsid = str(uuid.uuid4())
-    _certify(folder)
-    config = _CONFIG.format(folder=folder, fsid=fsid, host=_HOST, mon=mon, port=port, tls_port=tls_port, memory=memory)
+    _certify(folder, host)
+    config = _CONFIG.format(folder=folder, fsid=fsid, host=host, mon=mon, port=port, tls_port=tls_port, memory=memory)
     (folder / "ceph.conf").write_text(config)
     everyone = ""
     for name, capabilities in _CAPABILITIES.items():
@@ -247,7 +262,7 @@ def _start(folder: Path, memory: int, started: list[subprocess.Popen[bytes]]) ->
         (folder / f"{name}.keyring").write_text(text)
     (folder / "everyone.keyring").write_text(everyone)
     monmap = folder / "monmap"
-    _run(folder, "monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v2:{_HOST}:{mon}]", str(monmap))
+    _run(folder, "monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v2:{host}:{mon}]", str(monmap))
     keys = str(folder / "everyone.keyring")
     _run(folder, "ceph-mon", "--id", "a", "--mkfs", "--keyring", keys, "--monmap", str(monmap))
     started.append(_daemon(folder, "ceph-mon", "--id", "a"))
@@ -259,7 +274,7 @@ def _start(folder: Path, memory: int, started: list[subprocess.Popen[bytes]]) ->
     started.remove(making)
     started.append(_daemon(folder, "ceph-osd", "--id", "0"))
     started.append(_daemon(folder, "radosgw", "-n", "client.rgw"))
-    cluster = Cluster(str(folder), port, tls_port, secrets.token_urlsafe(24))
+    cluster = Cluster(str(folder), host, port, tls_port, secrets.token_urlsafe(24))
     end = time.monotonic() + _START_LIMIT
     while not _answers(cluster):
         dead = [process.args for process in started if process.poll() is not None]
@@ -282,10 +297,10 @@ def _key() -> str:
     return base64.b64encode(struct.pack("<hIIh", 1, int(time.time()), 0, 16) + secrets.token_bytes(16)).decode()
 
 
-def _certify(folder: Path) -> None:
+def _certify(folder: Path, host: str) -> None:
     """A certificate of its own for the gateway, good for a month."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _HOST)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -296,7 +311,7 @@ def _certify(folder: Path) -> None:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(_HOST))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     (folder / "tls.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
@@ -340,11 +355,11 @@ def _said(folder: Path) -> str:
     return ""
 
 
-def _free_ports(count: int) -> list[int]:
+def _free_ports(host: str, count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
-            probe.bind((_HOST, 0))
+            probe.bind((host, 0))
         return [probe.getsockname()[1] for probe in probes]
 
 
@@ -352,7 +367,7 @@ def _answers(cluster: Cluster) -> bool:
     """Whether the gateway greets a stranger, on both ports."""
     trust = ssl.create_default_context(cafile=cluster.certificate)
     try:
-        for url in (f"http://{_HOST}:{cluster.port}/", f"https://{_HOST}:{cluster.tls_port}/"):
+        for url in (f"http://{cluster.host}:{cluster.port}/", f"https://{cluster.host}:{cluster.tls_port}/"):
             context = trust if url.startswith("https") else None
             urllib.request.urlopen(url, timeout=5, context=context).close()  # noqa: S310 - one of the two above
     except (urllib.error.URLError, OSError):
@@ -362,4 +377,7 @@ def _answers(cluster: Cluster) -> bool:
 
 if __name__ == "__main__":
     os.chdir("/")
-    _keeper(Path(sys.argv[1]))
+    if sys.argv[1] == "serve":
+        _serve(sys.argv[2], Path(sys.argv[3]))
+    else:
+        _keeper(Path(sys.argv[1]))

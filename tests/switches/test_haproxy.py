@@ -19,7 +19,6 @@ from drorch.core.model import Json
 from drorch.core.switch import Turn
 from drorch.hosts.local import LocalHost
 from drorch.switches import _runtime as runtime
-from drorch.switches import haproxy
 from support.haproxy import Edge
 from support.processes import eventually
 from support.turns import Rig, failover, succeeded
@@ -170,20 +169,18 @@ def test_sessions_on_the_old_server_end(edge: Edge, shop: Rig) -> None:
         assert shop.way.residual(shop.tools(), shop.turn)["requests"] == requests
 
 
-def test_a_dead_application_is_no_success(edge: Edge, shop: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_application_is_no_success(edge: Edge, tmp_path: Path) -> None:
     """HAProxy takes a server for up that just came out of maintenance: its first health check is waited for."""
-    monkeypatch.setattr(haproxy, "RISE", 1)
+    shop = rig_of(edge, tmp_path, within="1s")
     edge.say("shutdown frontend standby")
     outcome = shop.way.lead(shop.tools(), shop.turn)
     assert isinstance(outcome, Failure)
     assert "holds it for down (DOWN)" in outcome.why
 
 
-def test_an_application_that_is_known_to_be_dead_is_no_success(
-    edge: Edge, shop: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_application_that_is_known_to_be_dead_is_no_success(edge: Edge, tmp_path: Path) -> None:
     """When HAProxy's own health check holds the new server for down, customers are not served there."""
-    monkeypatch.setattr(haproxy, "RISE", 0.1)
+    shop = rig_of(edge, tmp_path, within="100ms")
     edge.say("shutdown frontend standby; set server shop/standby state ready")
     assert eventually(lambda: ",standby,0,0,0,0,,0,0,0,,0,,0,0,0,0,DOWN" in edge.say("show stat -1 4 -1"))
     outcome = shop.way.lead(shop.tools(), shop.turn)
