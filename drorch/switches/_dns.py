@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
 
 import dns.exception
 import dns.flags
@@ -18,86 +17,12 @@ import dns.tsig
 import dns.update
 
 from drorch.core.errors import SecretError, SwitchError
-from drorch.core.host import Host, printable
-from drorch.core.secret import Secret
+from drorch.core.host import printable
 from drorch.switches._names import canonical
+from drorch.switches._records import Answer, Record, Server, Signer
 
 PATIENCE = 5.0
 """Seconds that one question may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A name server, as seen from a host."""
-
-    host: Host
-    address: str
-    port: int = 53
-
-    def __str__(self) -> str:
-        return self.address if self.port == 53 else f"{self.address}@{self.port}"  # noqa: PLR2004 - DNS's port
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is asked for: a name and a type in a zone."""
-
-    zone: str
-    name: str
-    """As in a zone file: relative to the zone unless it ends with a dot; ``@`` is the zone itself."""
-    type: str
-
-    @property
-    def full(self) -> str:
-        """The name as people write it."""
-        return self.owner.to_text(omit_final_dot=True)
-
-    @property
-    def origin(self) -> dns.name.Name:
-        """The zone."""
-        return dns.name.from_text(self.zone)
-
-    @property
-    def owner(self) -> dns.name.Name:
-        """The whole name."""
-        return dns.name.from_text(self.name, self.origin)
-
-    @property
-    def rdtype(self) -> dns.rdatatype.RdataType:
-        """The type."""
-        return dns.rdatatype.from_text(self.type)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a name server says of a record."""
-
-    values: frozenset[str]
-    ttl: int
-    """Seconds; what is left of them where the answer comes from a cache."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Signer:
-    """A TSIG key."""
-
-    name: str
-    algorithm: str
-    secret: Secret
-
-    def key(self) -> dns.tsig.Key:
-        """For dnspython.
-
-        Raises:
-            SecretError: the secret is no base64.
-        """
-        try:
-            raw = base64.b64decode(self.secret.reveal().strip(), validate=True)
-        except (binascii.Error, ValueError):
-            raise SecretError(
-                f"secret {self.secret.name} is no TSIG secret", hint="it is the base64 text of the key's `secret`"
-            ) from None
-        return dns.tsig.Key(dns.name.from_text(self.name), raw, dns.name.from_text(self.algorithm))
 
 
 def ask(server: Server, record: Record, *, authority: bool, signer: Signer | None = None) -> Answer:
@@ -107,7 +32,9 @@ def ask(server: Server, record: Record, *, authority: bool, signer: Signer | Non
         SwitchError: no usable answer.
         HostError: nothing answers there.
     """
-    message = dns.message.make_query(record.owner, record.rdtype, flags=0 if authority else dns.flags.RD)
+    message = dns.message.make_query(
+        _owner(record), dns.rdatatype.from_text(record.type), flags=0 if authority else dns.flags.RD
+    )
     reply = _talk(server, message, signer)
     code = reply.rcode()
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
@@ -117,9 +44,9 @@ def ask(server: Server, record: Record, *, authority: bool, signer: Signer | Non
             f"{server} has no authority over {record.zone}",
             hint="say the address of the zone's primary under `server:`",
         )
-    found = reply.get_rrset(reply.answer, record.owner, dns.rdataclass.IN, record.rdtype)
+    found = reply.get_rrset(reply.answer, _owner(record), dns.rdataclass.IN, dns.rdatatype.from_text(record.type))
     if found is None and not authority:
-        found = next((rrset for rrset in reply.answer if rrset.rdtype == record.rdtype), None)
+        found = next((rrset for rrset in reply.answer if rrset.rdtype == dns.rdatatype.from_text(record.type)), None)
     if found is None and reply.answer:
         other = dns.rdatatype.to_text(reply.answer[0].rdtype)
         raise SwitchError(
@@ -146,11 +73,13 @@ def swap(
         SwitchError: they are not; or refused, or no usable answer: then nobody knows what became of it.
         HostError: nothing answers there.
     """
-    message = dns.update.UpdateMessage(record.origin)
-    name = record.owner
+    message = dns.update.UpdateMessage(_origin(record))
+    name = _owner(record)
     if old:
         # RFC 2136, 2.4.2: the TTL of a prerequisite is 0.
-        values = [dns.rdata.from_text(dns.rdataclass.IN, record.rdtype, each) for each in sorted(old)]
+        values = [
+            dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.from_text(record.type), each) for each in sorted(old)
+        ]
         message.present(name, dns.rdataset.from_rdata_list(0, values))
     else:
         message.absent(name, record.type)
@@ -168,7 +97,7 @@ def swap(
 
 def _talk(server: Server, message: dns.message.Message, signer: Signer | None) -> dns.message.Message:
     if signer is not None:
-        key = signer.key()
+        key = _key(signer)
         message.use_tsig({key.name: key}, key.name, algorithm=key.algorithm)
     try:
         with server.host.dial(server.address, server.port, timeout=PATIENCE) as plain:
@@ -229,3 +158,21 @@ def _refusal(server: Server, code: dns.rcode.Rcode, what: str) -> SwitchError:
 
 def _said(error: BaseException) -> str:
     return printable(f"{type(error).__name__}: {error}".rstrip(": "))[:200]
+
+
+def _origin(record: Record) -> dns.name.Name:
+    return dns.name.from_text(record.zone)
+
+
+def _owner(record: Record) -> dns.name.Name:
+    return dns.name.from_text(record.name, _origin(record))
+
+
+def _key(signer: Signer) -> dns.tsig.Key:
+    try:
+        raw = base64.b64decode(signer.secret.reveal().strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise SecretError(
+            f"secret {signer.secret.name} is no TSIG secret", hint="it is the base64 text of the key's `secret`"
+        ) from None
+    return dns.tsig.Key(dns.name.from_text(signer.name), raw, dns.name.from_text(signer.algorithm))

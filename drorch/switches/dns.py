@@ -11,8 +11,8 @@ from drorch.core.finding import Finding, Standing
 from drorch.core.model import Duration, Frozen, Json, SecretRef, parse_duration
 from drorch.core.step import Planned, Tools
 from drorch.core.switch import Traffic, Turn, Way
-from drorch.switches import _dns as wire
 from drorch.switches import _names as names
+from drorch.switches._records import Answer, Record, Server, Signer
 
 PAUSE = 0.1
 """Seconds between two questions to a secondary."""
@@ -105,7 +105,7 @@ class Dns(Way):
         if leads != "new" or before.ttl != self.dns.ttl:
             server, signer = self._server(tools), self._signer(tools)
             try:
-                wire.swap(server, self._record, old=before.values, new=new, ttl=self.dns.ttl, signer=signer)
+                _swap(server, self._record, old=before.values, new=new, ttl=self.dns.ttl, signer=signer)
             except DrorchError as error:
                 # The answer may be lost and the update done: the record itself knows.
                 after = self._asked(tools)
@@ -144,7 +144,7 @@ class Dns(Way):
         seconds = 0
         for each in self.dns.resolvers:
             try:
-                found = wire.ask(_server(tools, each), self._record, authority=False)
+                found = _ask(_server(tools, each), self._record, authority=False)
             except DrorchError as error:
                 seen[each] = {"unknown": error.message}
                 continue
@@ -157,7 +157,7 @@ class Dns(Way):
         """The server answers, the key may update, the TTL is low, the others answer."""
         found = self._asked(tools)
         try:
-            wire.swap(self._server(tools), self._record, old=found.values, new=None, signer=self._signer(tools))
+            _swap(self._server(tools), self._record, old=found.values, new=None, signer=self._signer(tools))
         except DrorchError as error:
             yield Finding.of(self.title, error)
         else:
@@ -172,10 +172,10 @@ class Dns(Way):
         for each in (*self.dns.secondaries, *self.dns.resolvers):
             yield self._other(tools, each, found)
 
-    def _other(self, tools: Tools, place: str, wanted: wire.Answer) -> Finding:
+    def _other(self, tools: Tools, place: str, wanted: Answer) -> Finding:
         secondary = place in self.dns.secondaries
         try:
-            said = wire.ask(_server(tools, place), self._record, authority=secondary)
+            said = _ask(_server(tools, place), self._record, authority=secondary)
         except DrorchError as error:
             return self._finding(
                 f"{place} does not answer: {error.message}",
@@ -195,7 +195,7 @@ class Dns(Way):
         while late:
             for each in tuple(late):
                 try:
-                    said = wire.ask(_server(tools, each), self._record, authority=True)
+                    said = _ask(_server(tools, each), self._record, authority=True)
                 except DrorchError as error:
                     late[each] = error.message
                     continue
@@ -210,27 +210,41 @@ class Dns(Way):
         return late
 
     @property
-    def _record(self) -> wire.Record:
-        return wire.Record(self.dns.zone, self.dns.name, self.dns.type)
+    def _record(self) -> Record:
+        return Record(self.dns.zone, self.dns.name, self.dns.type)
 
-    def _server(self, tools: Tools) -> wire.Server:
-        return wire.Server(tools.controller(), self.dns.server, self.dns.port)
+    def _server(self, tools: Tools) -> Server:
+        return Server(tools.controller(), self.dns.server, self.dns.port)
 
-    def _signer(self, tools: Tools) -> wire.Signer | None:
+    def _signer(self, tools: Tools) -> Signer | None:
         key = self.dns.key
-        return wire.Signer(key.name, key.algorithm, tools.secrets.get(key.secret)) if key else None
+        return Signer(key.name, key.algorithm, tools.secrets.get(key.secret)) if key else None
 
-    def _asked(self, tools: Tools) -> wire.Answer:
-        return wire.ask(self._server(tools), self._record, authority=True, signer=self._signer(tools))
+    def _asked(self, tools: Tools) -> Answer:
+        return _ask(self._server(tools), self._record, authority=True, signer=self._signer(tools))
 
     def _finding(self, what: str, standing: Standing = Standing.GOOD, remedy: str = "", **facts: Json) -> Finding:
         return Finding(about=self.title, what=what, standing=standing, remedy=remedy, facts=facts)
 
 
-def _server(tools: Tools, place: str) -> wire.Server:
+def _server(tools: Tools, place: str) -> Server:
     address, _, port = place.partition("@")
-    return wire.Server(tools.controller(), address, int(port or 53))
+    return Server(tools.controller(), address, int(port or 53))
 
 
-def _facts(found: wire.Answer) -> dict[str, Json]:
+def _facts(found: Answer) -> dict[str, Json]:
     return {"values": sorted(found.values), "ttl": found.ttl}
+
+
+def _ask(server: Server, record: Record, *, authority: bool, signer: Signer | None = None) -> Answer:
+    from drorch.switches import _dns as wire  # noqa: PLC0415 - loads dnspython, which most commands do not need
+
+    return wire.ask(server, record, authority=authority, signer=signer)
+
+
+def _swap(
+    server: Server, record: Record, *, old: frozenset[str], new: str | None, ttl: int = 0, signer: Signer | None = None
+) -> None:
+    from drorch.switches import _dns as wire  # noqa: PLC0415 - the same
+
+    wire.swap(server, record, old=old, new=new, ttl=ttl, signer=signer)

@@ -22,7 +22,7 @@ FICKLE = frozenset(
 OF_A_MIRROR = frozenset(["bytes", "uploaded", "uploaded_bytes", "looked_at"])
 """What differs of a mirror: packs have random bytes, and what was sent before the kill is not sent again."""
 
-APART = 1 if "DRORCH_TEST_STATES" in os.environ else 5
+APART = 1 if "DRORCH_TEST_STATES" in os.environ else 9
 """Boundaries between those at which one run each is killed: each, or some of each of an attempt's four."""
 
 Undisturbed = Callable[[str], tuple[int, Any]]
