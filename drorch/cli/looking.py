@@ -13,7 +13,7 @@ def look(service: str | None, *, as_json: bool) -> Exit:
     from drorch.core.finding import Standing  # noqa: PLC0415 - the same
     from drorch.engine.plan import make_plan  # noqa: PLC0415 - the same
     from drorch.engine.preflight import impatient, preflight  # noqa: PLC0415 - the same
-    from drorch.reports.live import Live, live_key  # noqa: PLC0415 - the same
+    from drorch.reports.live import Live, drill_findings, live_key  # noqa: PLC0415 - the same
     from drorch.reports.preflight import live_lines  # noqa: PLC0415 - the same
     from drorch.reports.text import write  # noqa: PLC0415 - the same
 
@@ -39,6 +39,10 @@ def look(service: str | None, *, as_json: bool) -> Exit:
         looking = impatient(plan)
         with drorch.box(looking) as box:
             seen = preflight(looking, box, digest=plan.digest)
+        runs = drorch.journal.runs(service=book.service)
+        seen = seen.knowing(
+            drill_findings(book.service, plan.service.sources, documents.runbooks, runs, drorch.clock.now())
+        )
         found.append(seen)
         drorch.journal.put(live_key(book.runbook), Live.of(seen).model_dump(mode="json"))
     worst = max((seen.worst for seen in found), key=lambda one: one.height, default=Standing.GOOD)

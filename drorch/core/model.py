@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 
 class Frozen(BaseModel):
@@ -47,6 +56,24 @@ RepositoryName = Annotated[Name, Ref("repository")]
 StoreName = Annotated[Name, Ref("store")]
 NotifyName = Annotated[Name, Ref("notify")]
 StepName = Annotated[Name, Ref("step")]
+
+
+Words = Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")], ...], Field(min_length=1)]
+"""A program and its arguments, one word each: no shell reads them."""
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+"""The name of an environment variable."""
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return pattern
+
+
+Regex = Annotated[str, AfterValidator(_compiles)]
+"""A regular expression, as Python's `re` reads it."""
 
 
 class SecretRef(Frozen):

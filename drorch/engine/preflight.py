@@ -80,6 +80,12 @@ class Preflight(Frozen):
         """The worst that was found."""
         return max((one.finding.standing for one in self.findings), key=lambda one: one.height, default=Standing.GOOD)
 
+    def knowing(self, further: Iterable[Finding]) -> "Preflight":
+        """With findings that were made elsewhere."""
+        return self.model_copy(
+            update={"findings": (*self.findings, *(Looked(step="", finding=each) for each in further))}
+        )
+
     def of(self, standing: Standing) -> tuple[Looked, ...]:
         """The findings that stand so."""
         return tuple(one for one in self.findings if one.finding.standing is standing)

@@ -9,7 +9,7 @@ from drorch.core.model import Json
 from drorch.engine.journal import Record, Run
 from drorch.engine.plan import Plan
 from drorch.reports.events import Answered, Attempted, event, mapping, seconds, texts
-from drorch.reports.gaps import Attention, attention
+from drorch.reports.gaps import Attention, asks
 from drorch.reports.moved import Moved, moved
 
 
@@ -79,7 +79,7 @@ def run_report(run: Run, records: Sequence[Record], plan: Plan, *, alive: bool, 
     marked = iter(attempts)
     timeline = tuple(next(marked) if isinstance(found, Attempted) else found for found in happened)
     began = next((record.body for record in records if record.body.get("what") == "started"), {})
-    wants = None if run.state.final or (alive and "topic" not in run.detail) else attention(run)
+    wants = asks(run, alive=alive)
     measured = mapping(run.detail.get("measured"))
     begun = {attempt.step for attempt in attempts}
     return RunReport(

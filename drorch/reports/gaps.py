@@ -38,6 +38,11 @@ def waits(run: Run, alive: frozenset[str]) -> bool:
     return not run.state.final and not working
 
 
+def asks(run: Run, *, alive: bool) -> Attention | None:
+    """What a run wants of a person; None when it is over, or a process works on it that does not ask."""
+    return None if run.state.final or (alive and "topic" not in run.detail) else attention(run)
+
+
 def attention(run: Run) -> Attention:
     """What an unfinished run wants of a person."""
     detail = run.detail

@@ -8,7 +8,7 @@ from drorch.core.model import Json
 from drorch.core.outage import Watched
 from drorch.engine.journal import Record
 from drorch.reports.events import Attempted, attempted, mapping
-from drorch.reports.gaps import attention
+from drorch.reports.gaps import asks
 from drorch.reports.incident import Chapter, Event, Head, Phase, Timeline, Trace
 from drorch.reports.left import left_to_do
 from drorch.reports.moved import exceptions_of, moved
@@ -53,8 +53,7 @@ def timeline(chapters: Sequence[Chapter], doubts: Sequence[str] = (), broken: in
 def _head(chapter: Chapter) -> Head:
     run, plan = chapter.run, chapter.plan
     began = next((record.body for record in chapter.records if record.body.get("what") == "started"), {})
-    waits = not run.state.final and not (chapter.alive and "topic" not in run.detail)
-    wants = attention(run) if waits else None
+    wants = asks(run, alive=chapter.alive)
     return Head(
         run=run.id,
         runbook=run.runbook,

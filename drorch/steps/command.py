@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from drorch.core.errors import Refused
 from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.host import Command, Completed, Host, Identity, printable
-from drorch.core.model import Frozen, HostName, Json, SecretRef
+from drorch.core.model import Frozen, HostName, Json, SecretRef, VariableName, Words
 from drorch.core.scene import Scene
 from drorch.core.secret import Secret
 from drorch.core.step import Earlier, Planned, Step, Tools
@@ -26,11 +26,6 @@ SAID = 4000
 """Characters of a program's output that its evidence keeps."""
 LAST_NO = 125
 """Above it an exit code is the shell's or a signal's word, not a probe's."""
-
-Words = Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")], ...], Field(min_length=1)]
-"""A program and its arguments, one word each: no shell reads them. ``{{ restore.SOURCE.path }}`` is filled."""
-
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 class CommandExpectation(Frozen):

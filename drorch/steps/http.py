@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, Failure, Outcome, ProofLevel
 from drorch.core.host import printable
-from drorch.core.model import Frozen, HostName, SecretRef
+from drorch.core.model import Frozen, HostName, Regex, SecretRef
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Step, Tools
 from drorch.core.template import fill, from_evidence
@@ -23,14 +23,6 @@ PAUSE = 0.5
 """Seconds between two tries."""
 QUOTED = 200
 """Characters of a wrong answer that the failure quotes."""
-
-
-def _compiles(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return pattern
 
 
 def _complete(url: str) -> str:
@@ -55,7 +47,7 @@ class HttpExpectation(Frozen):
     """The status code; redirections are not followed."""
     body: str | None = None
     """Text that the body must contain."""
-    regex: Annotated[str, AfterValidator(_compiles)] | None = None
+    regex: Regex | None = None
     """A regular expression that must match somewhere in the body."""
 
 

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from drorch.core.errors import DrorchError
 from drorch.core.evidence import Evidence, Failure
 from drorch.core.finding import Finding, Standing
 from drorch.core.host import Command as Ordered
 from drorch.core.host import Completed, printable
-from drorch.core.model import Duration, Frozen, HostName, SecretRef, parse_duration
+from drorch.core.model import Duration, Frozen, HostName, Regex, SecretRef, VariableName, Words, parse_duration
 from drorch.core.step import Planned, Tools
 from drorch.core.switch import Traffic, Turn, Way
 from drorch.core.template import fill
@@ -20,26 +20,12 @@ QUOTED = 200
 """Characters of a check's output that are shown."""
 
 
-def _compiles(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"is no regular expression: {error}") from None
-    return pattern
-
-
-Words = Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")], ...], Field(min_length=1)]
-"""A program and its arguments, one word each: no shell reads them."""
-Pattern = Annotated[str, AfterValidator(_compiles)]
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
 class Leads(Frozen):
     """What the check prints, as regular expressions that match somewhere in it."""
 
-    new: Pattern
+    new: Regex
     """When customers are led to the new host."""
-    old: Pattern
+    old: Regex
     """When they are led to the old one."""
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from drorch.core.clock import Halt
@@ -30,6 +31,8 @@ from support.sshd import Sshd, SshdFactory, write_key
 from .conftest import GRACE, Known
 
 Opener = Callable[..., SshHost]
+END_OF_INPUT = 96
+"""SSH_MSG_CHANNEL_EOF, RFC 4254."""
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +256,28 @@ def test_one_connection_for_many_commands(fragile: Sshd, ssh: Opener) -> None:
         assert [future.result(30).text for future in futures] == [f"{n}\n" for n in range(16)]
     # Those of earlier tests are on their way out.
     assert eventually(lambda: len(fragile.connections()) == 1)
+
+
+def test_nothing_is_said_to_a_channel_that_was_left(
+    fragile: Sshd, ssh: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An end of input that comes late, after both sides closed the channel, does not end the connection; and the number
+    of that channel serves the next.
+    """
+    send = paramiko.Transport._send_user_message  # type: ignore[attr-defined]  # the stubs leave it out
+
+    def late(self: paramiko.Transport, message: paramiko.Message) -> None:
+        if message.asbytes()[0] == END_OF_INPUT:
+            number = int.from_bytes(message.asbytes()[1:5], "big")
+            assert eventually(lambda: number in self._left)  # type: ignore[attr-defined]  # ours
+        send(self, message)
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", late)
+    host = ssh(fragile.spec)
+    pid = serving(fragile, host)
+    for _ in range(3):
+        assert host.run(Command(("echo", "heard"))).text == "heard\n"
+    assert pid in fragile.connections()
 
 
 def test_few_sessions(sshd_factory: SshdFactory, ssh: Opener) -> None:

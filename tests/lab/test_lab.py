@@ -162,24 +162,6 @@ def test_the_floating_address_moves_when_it_is_announced(here: Lab) -> None:
     until(lambda: floating_health(here) == 503, "web2 answers: it takes no writes")
 
 
-def test_the_s3_keeps_what_is_locked_and_outlives_a_reset_and_a_cut(lab: Lab) -> None:
-    """A version under a lock cannot be deleted; a cable that was pulled takes nothing, and neither does a reset."""
-    if reason := no_ceph():
-        pytest.skip(reason)
-    store = lab.s3.client
-    store.create_bucket(Bucket="orders", ObjectLockEnabledForBucket=True)
-    until_then = datetime.now(UTC) + timedelta(hours=1)
-    locked = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until_then}
-    put = store.put_object(Bucket="orders", Key="1", Body=b"one", ContentMD5=md5(b"one"), **locked)
-    assert told(lambda: store.delete_object(Bucket="orders", Key="1", VersionId=put["VersionId"])).startswith("403")
-    assert run(["--number", str(lab.number), "cut", "s3"]) == 0
-    with pytest.raises(OSError, match="timed out"):
-        socket.create_connection((lab.s3.host.address, 22), timeout=0.3).close()
-    lab.reset()
-    assert store.get_object(Bucket="orders", Key="1")["Body"].read() == b"one"
-    assert "s3" not in lab.hosts
-
-
 def test_hosts_reach_a_port_that_is_exposed(here: Lab) -> None:
     """A server on this machine's loopback, such as an S3."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -241,6 +223,24 @@ def test_labs_stand_side_by_side(here: Lab) -> None:
         assert greeted(twin)
         twin.cut()
         assert greeted(here.web1)
+
+
+def test_the_s3_keeps_what_is_locked_and_outlives_a_reset_and_a_cut(lab: Lab) -> None:
+    """A version under a lock cannot be deleted; a cable that was pulled takes nothing, and neither does a reset."""
+    if reason := no_ceph():
+        pytest.skip(reason)
+    store = lab.s3.client
+    store.create_bucket(Bucket="orders", ObjectLockEnabledForBucket=True)
+    until_then = datetime.now(UTC) + timedelta(hours=1)
+    locked = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until_then}
+    put = store.put_object(Bucket="orders", Key="1", Body=b"one", ContentMD5=md5(b"one"), **locked)
+    assert told(lambda: store.delete_object(Bucket="orders", Key="1", VersionId=put["VersionId"])).startswith("403")
+    assert run(["--number", str(lab.number), "cut", "s3"]) == 0
+    with pytest.raises(OSError, match="timed out"):
+        socket.create_connection((lab.s3.host.address, 22), timeout=0.3).close()
+    lab.reset()
+    assert store.get_object(Bucket="orders", Key="1")["Body"].read() == b"one"
+    assert "s3" not in lab.hosts
 
 
 def test_a_witness_sees_that_only_one_side_takes_writes(lab: Lab) -> None:

@@ -26,6 +26,9 @@ KEEPALIVE = 15.0
 """Seconds between questions to the server."""
 PATIENCE = 45.0
 """Seconds without its answer after which the connection is given up: the machine hangs."""
+_CONFIRMED, _CLOSE = 91, 97
+_TO_A_CHANNEL = frozenset({_CONFIRMED, *range(93, 101)})
+"""The numbers of messages that begin with the number of a channel of the server's; RFC 4254, 9."""
 _SHAKING = 1.0
 """Seconds that a machine may take at least to agree on encryption, once it has taken the connection."""
 _USER_TIMEOUT = 30_000  # milliseconds that sent bytes may stay unacknowledged: a pulled cable
@@ -42,6 +45,45 @@ class Lost(Exception):
 
 class NoSession(Exception):
     """The server grants no further session on this connection."""
+
+
+class Transport(paramiko.Transport):
+    """paramiko's, which sends nothing to a channel that was left.
+
+    paramiko builds a message while it holds the channel's lock, and sends it after that; meanwhile another thread may
+    have answered the server's CLOSE (its open issues 1115 and 1705). RFC 4254, 5.3 forbids what then follows, and
+    OpenSSH ends the whole connection over it, with all other commands on it.
+    """
+
+    def __init__(self, connection: socket.socket, *, default_window_size: int, default_max_packet_size: int) -> None:
+        self._left: set[int] = set()
+        self._order = threading.Lock()
+        super().__init__(
+            connection, default_window_size=default_window_size, default_max_packet_size=default_max_packet_size
+        )
+
+    def _send_message(self, data: paramiko.Message) -> None:
+        with data.packet.getbuffer() as message:
+            kind, number = message[0], int.from_bytes(message[1:5], "big")
+        if kind not in _TO_A_CHANNEL:
+            super()._send_message(data)  # type: ignore[misc]  # the stubs leave it out
+            return
+        with self._order:
+            if kind == _CONFIRMED:
+                self._left.discard(number)
+            if number in self._left:
+                return
+            if kind == _CLOSE:
+                self._left.add(number)
+            super()._send_message(data)  # type: ignore[misc]
+
+    def _parse_channel_open_success(self, m: paramiko.Message) -> None:
+        m.get_int()
+        # The server gives the number of a channel that was left to a new one. This thread is the one that reads, so it
+        # does not wait for what is being sent.
+        self._left.discard(m.get_int())
+        m.rewind()
+        super()._parse_channel_open_success(m)  # type: ignore[misc]
 
 
 class Connection:
@@ -193,6 +235,12 @@ def execute(channel: paramiko.Channel, line: bytes) -> bool:
     return True
 
 
+def leave(channel: paramiko.Channel) -> None:
+    """Close a channel; a connection that is gone has done so."""
+    with suppress(OSError, EOFError):
+        channel.close()
+
+
 def subsystem(channel: paramiko.Channel, name: str, within: float) -> bool:
     """Ask for a subsystem; False when the server has none, says nothing in time, or the channel ended."""
     watchdog = threading.Timer(within, channel.close)
@@ -234,7 +282,7 @@ def _greet(name: str, spec: SshHostSpec) -> paramiko.Transport:
         raise Unreachable(f"{where}: {why}", hint="is the machine up, and the address right?") from error
     try:
         _tune(connection)
-        transport = paramiko.Transport(connection, default_window_size=WINDOW, default_max_packet_size=PACKET)
+        transport = Transport(connection, default_window_size=WINDOW, default_max_packet_size=PACKET)
     except BaseException:
         connection.close()
         raise

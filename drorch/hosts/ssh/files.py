@@ -12,7 +12,7 @@ from drorch.core.clock import Halt
 from drorch.core.errors import HostError, Unreachable
 from drorch.core.files import Found
 from drorch.core.host import printable
-from drorch.hosts.ssh.connection import Connection, Lost, NoSession, subsystem
+from drorch.hosts.ssh.connection import Connection, Lost, NoSession, leave, subsystem
 from drorch.hosts.ssh.sftp import PATIENCE, POSIX_RENAME, Session, Stalled
 
 _OPENING = 30.0  # seconds for a channel
@@ -232,7 +232,7 @@ class SshFiles:
             if not connection.alive or time.monotonic() - asked >= self._patience:
                 self._give_up(connection)
                 raise Lost("it ended, or hung, when SFTP was asked for")
-            channel.close()
+            leave(channel)
             raise HostError(
                 f"{self._name}: the server offers no SFTP", hint="set `Subsystem sftp internal-sftp` in its sshd_config"
             )

@@ -20,7 +20,7 @@ from drorch.hosts.feed import readable
 from drorch.hosts.local import GRACE, LIMIT
 from drorch.hosts.output import Sink
 from drorch.hosts.pin import checked
-from drorch.hosts.ssh.connection import Connection, Lost, NoSession, execute
+from drorch.hosts.ssh.connection import Connection, Lost, NoSession, execute, leave
 from drorch.hosts.ssh.files import SshFiles
 from drorch.hosts.ssh.script import GET, IDENTITY, LISTENERS, PUT, ending, exposed, order
 from drorch.hosts.ssh.session import Session
@@ -334,6 +334,5 @@ class SshHost:
         asked = threading.Thread(target=execute, args=(channel, line), name="drorch-kill", daemon=True)
         asked.start()
         channel.status_event.wait(math.ceil(self._grace) + 10)
-        with suppress(OSError, EOFError):
-            channel.close()
+        leave(channel)
         return channel.exit_status == 0

@@ -12,7 +12,7 @@ from drorch.core.errors import HostError, Interrupted, Unreachable
 from drorch.core.host import Ended, printable
 from drorch.hosts.feed import Feed, Input
 from drorch.hosts.output import Sink
-from drorch.hosts.ssh.connection import Connection, Lost, execute
+from drorch.hosts.ssh.connection import Connection, Lost, execute, leave
 from drorch.hosts.ssh.script import opening
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class Session:
 
     def close(self) -> None:
         """Leave the channel; what runs there is not touched by it."""
-        with suppress(OSError, EOFError):
-            self._channel.close()
+        leave(self._channel)
 
     def _attend(self, feed: Feed | None, halt: Halt | None, deadline: float) -> Ended | BaseException | None:
         """Read until the end, or until there is a reason to make one."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from drorch.core.clock import Halt
 from drorch.core.files import Found, moment
+from drorch.hosts.ssh.connection import leave
 
 if TYPE_CHECKING:
     import paramiko
@@ -180,8 +181,7 @@ class Session:
 
     def close(self) -> None:
         """Leave."""
-        with suppress(OSError, EOFError):
-            self._channel.close()
+        leave(self._channel)
 
     def _find_limits(self) -> None:
         kind, reader = self._answer(self._ask(_EXTENDED, _text(LIMITS)))
