@@ -186,7 +186,8 @@ def _document(file: Path) -> Document:
         hint = "drorch init FOLDER writes one; --config or DRORCH_CONFIG says where yours is"
         return Document(shown, None, problems=(Problem(shown, 0, "", "there is no such file", hint),))
     except OSError as error:
-        return Document(shown, None, problems=(Problem(shown, 0, "", f"cannot be read: {error.strerror}", ""),))
+        hint = "--config and --runbooks name folders" if isinstance(error, NotADirectoryError) else ""
+        return Document(shown, None, problems=(Problem(shown, 0, "", f"cannot be read: {error.strerror}", hint),))
 
 
 def _shown(path: Path) -> str:

@@ -226,6 +226,13 @@ def _fenced_first(one: Case) -> Iterator[Problem]:
                 f"{stands.step.kind} without a fence before it: two primaries would take writes",
                 "add {kind: fence, host: …, ladder: […]} before it",
             )
+    for stands in one.steps if fences else ():
+        if _serves(stands, one.target) and not any(turn < stands.turn for turn in fences):
+            yield one.problem(
+                stands.path,
+                f"{stands.step.kind} before the fence: while the old host lives, both would serve",
+                "move it behind the fence",
+            )
     if not fences and not final:
         place: Path = ("steps",)
         yield one.problem(place, "nothing fences the old primary", "begin with {kind: fence, host: …, ladder: […]}")
@@ -235,6 +242,13 @@ def _fenced_first(one: Case) -> Iterator[Problem]:
             f"nothing can be taken back after {final[0].id}",
             "leave commit out; the way back is a failback",
         )
+
+
+def _serves(stands: Stands, target: str | None) -> bool:
+    """Whether customers, or work in the background, are at the new host from that step on."""
+    step = stands.step
+    starts = step.kind == "service" and getattr(step, "start", None) and getattr(step, "host", None) == target
+    return step.kind == "switch" or bool(starts)
 
 
 def _probes(stands: Stands) -> bool:

@@ -47,7 +47,8 @@ class Finding(Frozen):
     @classmethod
     def of(cls, about: str, error: DrorchError, *, standing: Standing = Standing.BAD) -> "Finding":
         """The finding that an error means."""
-        return cls(about=about, what=error.message, standing=standing, remedy=error.hint or "see what it says")
+        what = error.message.removeprefix(f"{about}: ")
+        return cls(about=about, what=what, standing=standing, remedy=error.hint or "see what it says")
 
     @classmethod
     def failed(cls, about: str, failure: Failure) -> "Finding":

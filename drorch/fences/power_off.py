@@ -26,6 +26,10 @@ SAID = 300
 """Characters of an answer that are kept."""
 
 
+_NO_PROGRAM = frozenset({126, 127})
+"""Exit codes with which shells and hosts say that there is none; POSIX, 2.8.2."""
+
+
 class Powering(Frozen):
     """The commands; no shell reads them."""
 
@@ -227,7 +231,9 @@ class PowerOff(Rung):
         return printable(tools.secrets.redact(done.text).strip())
 
     def _failed(self, tools: Tools, done: Completed, words: tuple[str, ...]) -> Failure:
-        failure = done.failure(f"{words[0]} on {self._place(tools).name}", hint="are its credentials valid?")
+        absent = done.exit_code in _NO_PROGRAM
+        hint = "install it there, or correct its path" if absent else "are its credentials valid?"
+        failure = done.failure(f"{words[0]} on {self._place(tools).name}", hint=hint)
         return failure.model_copy(update={"why": tools.secrets.redact(failure.why)})
 
     def _run(self, tools: Tools, words: tuple[str, ...], timeout: float) -> Completed:

@@ -1,6 +1,6 @@
 """Whether a service could fail over: what the newest look at the living world showed, as status tells it. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -8,11 +8,10 @@ from drorch.config.runbook import Runbook
 from drorch.core.evidence import ProofLevel
 from drorch.core.finding import Finding, Standing
 from drorch.core.model import Frozen, Json
-from drorch.core.step import RunState
 from drorch.engine.journal import Run
 from drorch.engine.preflight import Preflight
 from drorch.reports.gaps import Gap
-from drorch.reports.proof import PROOF_LASTS, points_of
+from drorch.reports.proof import PROOF_LASTS, DrillReadiness, points_of
 from drorch.reports.text import length
 
 STALE: Final = timedelta(days=7)
@@ -84,38 +83,20 @@ def rehearsal_gaps(service: str, runbooks: Mapping[str, Runbook], runs: Sequence
         yield Gap(f"its failover was last rehearsed {length(now - done.started)} ago", command, risk=False)
 
 
-def drill_findings(
-    service: str, sources: Iterable[str], runbooks: Mapping[str, Runbook], runs: Sequence[Run], now: datetime
-) -> Iterator[Finding]:
-    """How far drills have proven the service: the level of the last one, and its failover's rehearsal; ``runs``: newest
-    first. Nothing of it is a reason not to fail over.
+def drill_finding(service: str, drills: Sequence[DrillReadiness], runs: Sequence[Run], now: datetime) -> Finding:
+    """How far drills have proven the service, as status judges it: the level that the newest proof reached. Where none
+    holds, that is no reason not to fail over.
     """
-    rehearsals = _rehearsals(service, runbooks)
-    over = [run for run in runs if run.kind == "drill" and run.state.final and run.state is not RunState.CANCELLED]
-    last = next((run for run in over if run.runbook not in rehearsals or points_of(run)), None)
-    yield _drilled(service, sources, last, now)
-    for gap in rehearsal_gaps(service, runbooks, runs, now):
-        yield Finding(about="rehearsal", what=gap.what, standing=Standing.DOUBTFUL, remedy=gap.do)
-
-
-def _drilled(service: str, sources: Iterable[str], last: Run | None, now: datetime) -> Finding:
-    command = f"drorch drill {service}"
-    if last is None:
-        what = f"no drill has restored a backup of {service}"
-        return Finding(about="drill", what=what, standing=Standing.DOUBTFUL, remedy=command)
-    which = f"the last drill, {last.id},"
-    if not last.state.good:
-        what = f"{which} proves nothing: {last.detail.get('why') or last.state.value}"
-        return Finding(about="drill", what=what, standing=Standing.DOUBTFUL, remedy=f"drorch show {last.id}")
-    points = points_of(last)
-    if left := [source for source in sources if source not in points]:
-        what = f"{which} did not restore {', '.join(left)}"
-        return Finding(about="drill", what=what, standing=Standing.DOUBTFUL, remedy=command)
-    level = min((ProofLevel(point["level"]) for point in points.values()), key=lambda one: one.height)
-    what, facts = f"{which} reached `{level.value}` {length(now - last.started)} ago", {"level": level.value}
-    if now - last.started > PROOF_LASTS:
-        return Finding(about="drill", what=what, standing=Standing.DOUBTFUL, remedy=command, facts=facts)
-    return Finding(about="drill", what=what, facts=facts)
+    held = max((one for one in drills if one.proof), key=lambda one: one.proof_ended or now, default=None)
+    if held is None:
+        last = next((one for one in drills if one.run), None)
+        what = f"{last.run} proves nothing: {last.lacks}" if last else f"no drill has restored a backup of {service}"
+        remedy = f"drorch drill {service}"
+        return Finding(about="drill", what=what, standing=Standing.DOUBTFUL, remedy=remedy)
+    proof = next(run for run in runs if run.id == held.proof)
+    level = min((ProofLevel(point["level"]) for point in points_of(proof).values()), key=lambda one: one.height)
+    what = f"the last one that proves it, {proof.id} of {length(now - proof.started)} ago, reached `{level.value}`"
+    return Finding(about="drill", what=what, facts={"level": level.value})
 
 
 def _rehearsals(service: str, runbooks: Mapping[str, Runbook]) -> set[str]:

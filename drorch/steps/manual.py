@@ -8,7 +8,11 @@ from pydantic import StringConstraints
 from drorch.core.evidence import Evidence, Failure, Outcome
 from drorch.core.scene import Scene
 from drorch.core.step import Earlier, Question, Step, Tools
+from drorch.core.template import fill
 from drorch.steps._texts import fill_kindly
+
+_SHOWN = 100
+"""Characters of the instructions that the plan's line shows."""
 
 
 class Manual(Step):
@@ -25,14 +29,20 @@ class Manual(Step):
 
     def describe(self, scene: Scene) -> str:
         """The plan's line."""
-        return f"a person confirms: {self.instructions.strip().splitlines()[0][:100].rstrip('.')}"
+        words = self._words(scene)
+        known = fill(self.instructions, lambda name: words.get(name, f"{{{{ {name} }}}}"))  # the rest only a run knows
+        first, *more = known.strip().splitlines()
+        text = first.rstrip(".") if len(first) <= _SHOWN else f"{first[:_SHOWN].rsplit(' ', 1)[0]} …"
+        return f"a person confirms: {text}{' …' if more and not text.endswith('…') else ''}"
 
     def question(self, scene: Scene, earlier: Earlier) -> Question | None:
         """The instructions, filled."""
-        words = {"service": scene.service, "to": scene.target or scene.primary}
-        return Question(
-            text=fill_kindly(self.instructions, earlier, words), timeout=self.timeout or self.default_timeout
-        )
+        text = fill_kindly(self.instructions, earlier, self._words(scene))
+        return Question(text=text, timeout=self.timeout or self.default_timeout)
+
+    @staticmethod
+    def _words(scene: Scene) -> dict[str, str]:
+        return {"service": scene.service, "to": scene.target or scene.primary}
 
     def perform(self, tools: Tools, earlier: Earlier) -> Outcome:
         """Keep who confirmed; the engine put the answer under this step's own id."""

@@ -54,7 +54,10 @@ def ask(server: Server, record: Record, *, authority: bool, signer: Signer | Non
         )
     if found is None:
         return Answer(frozenset(), 0)
-    return Answer(frozenset(canonical(record.type, each.to_text()) for each in found), found.ttl)
+    try:
+        return Answer(frozenset(canonical(record.type, each.to_text()) for each in found), found.ttl)
+    except ValueError as error:
+        raise SwitchError(f"{record.full} at {server}: {error}", hint="look at the zone") from None
 
 
 def swap(

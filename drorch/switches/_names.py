@@ -4,6 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints
@@ -33,9 +34,15 @@ def canonical(kind: str, text: str) -> str:
             return str(ipaddress.IPv6Address(text))
     except ValueError:
         raise ValueError(f"{printable(text)!r} is no value of a record of type {kind}") from None
-    if not _NAME.match(text):
+    if not _NAME.match(text) or _is_address(text):
         raise ValueError(f"{printable(text)!r} is no name")
     return f"{text.rstrip('.').lower()}."
+
+
+def _is_address(text: str) -> bool:
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(text))
+    return False
 
 
 class Pointer(Frozen):

@@ -265,18 +265,25 @@ def test_nothing_is_said_to_a_channel_that_was_left(
     of that channel serves the next.
     """
     send = paramiko.Transport._send_user_message  # type: ignore[attr-defined]  # the stubs leave it out
+    late: list[bool] = []
 
-    def late(self: paramiko.Transport, message: paramiko.Message) -> None:
-        if message.asbytes()[0] == END_OF_INPUT:
+    def held(self: paramiko.Transport, message: paramiko.Message) -> None:
+        if message.asbytes()[0] == END_OF_INPUT and threading.current_thread() is not self:
             number = int.from_bytes(message.asbytes()[1:5], "big")
-            assert eventually(lambda: number in self._left)  # type: ignore[attr-defined]  # ours
+            late.append(eventually(lambda: all(each.remote_chanid != number for each in self._channels.values())))  # type: ignore[attr-defined]
+            time.sleep(0.05)  # the server hears CLOSE before what was held; without that the test proves less
         send(self, message)
 
-    monkeypatch.setattr(paramiko.Transport, "_send_user_message", late)
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", held)
     host = ssh(fragile.spec)
     pid = serving(fragile, host)
+    late.clear()
     for _ in range(3):
         assert host.run(Command(("echo", "heard"))).text == "heard\n"
+    assert eventually(lambda: len(late) == 3), "the server was the first to close"
+    assert all(late)
+    time.sleep(0.1)
+    assert host.run(Command(("true",))).ok
     assert pid in fragile.connections()
 
 

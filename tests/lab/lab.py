@@ -145,10 +145,10 @@ class Lab:
             host = Host("s3", self.network, network.S3)
             self._make(host)
             made = S3(host)
+            self._s3 = made
             made.lay()
             host.power_on()
             made.await_up()
-            self._s3 = made
         return self._s3
 
     def database(self, host: Host | str) -> Database:
@@ -241,7 +241,7 @@ class Lab:
     def said(self) -> str:
         """The ends of all journals, for a reader who wonders."""
         parts = []
-        for host in self.hosts.values():
+        for host in (*self.hosts.values(), *([self._s3.host] if self._s3 else ())):
             text = host.log().splitlines()[-20:] if host.running else ["is off"]
             parts.append("\n".join((f"--- {host.name}", *text)))
         return "\n".join(parts)

@@ -20,7 +20,7 @@ from lab.host import Host
 from lab.lab import Lab
 from lab.moving import moving_documents
 from lab.needs import missing
-from lab.s3 import CREATED
+from lab.network import CUSTOMER, EDGE, S3, WEB1, WEB2
 from lab.waiting import LabFailed
 from support.ceph_daemons import missing as no_ceph
 
@@ -75,8 +75,6 @@ def _lay(lab: Lab, *, stores: bool) -> None:
         said.runbooks["shop-nightly"]["steps"].append({"kind": "mirror", "store": "offsite"})
     site = said.write(lab.folder / "operator")
     site.drorch("repository", "create", "vault")
-    if stores:
-        site.drorch("store", "create", "offsite", "--yes=offsite", expect=CREATED)
     hosts = "".join(
         f"Host {host.name}\n  HostName {host.address}\n  User root\n  IdentityFile {lab.key}\n"
         f"  UserKnownHostsFile {lab.folder}/known_hosts\n"
@@ -93,7 +91,7 @@ def _lay(lab: Lab, *, stores: bool) -> None:
 
 
 def _picture(lab: Lab, *, stores: bool) -> str:
-    customer, edge, web1, web2, s3 = (lab.network.address(last) for last in (100, 10, 11, 12, 30))
+    customer, edge, web1, web2, s3 = (lab.network.address(last) for last in (CUSTOMER, EDGE, WEB1, WEB2, S3))
     elsewhere = f"  [bold]s3[/] [dim]{s3}: off-site copies, under locks; and who acts[/]\n" if stores else ""
     return (
         f"  customers [dim]{customer}[/] ──▶ [bold]edge[/] [dim]{edge}[/] ──▶ [bold]web1[/] [dim]{web1}[/]\n"

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lab.documents import Documents
 
 UNIT = "s3.service"
-CREATED = 4
-"""The exit code of drorch that makes a bucket there: Ceph 16 does not block customers' own keys, and that is told."""
 _FOLDER = "/run/s3"
 _UNIT = f"""\
 [Unit]
@@ -66,8 +64,9 @@ class S3:
         return client(f"http://{self.host.address}:{self._cluster.port}", self.owner)
 
     def store(self, said: "Documents", name: str) -> str:
-        """A new bucket with locks as one of the operator's stores; it is not made yet. Gives its name."""
+        """A new bucket with locks and versions, as one of the operator's stores; gives its name."""
         bucket = f"{name}-{secrets.token_hex(4)}"
+        self.client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
         inside = self.host.inside / self._cluster.certificate.relative_to("/")
         said.files[f"certificates/{name}.crt"] = inside.read_text()
         said.secrets[name] = f"{OWNER}:{self._cluster.secret}"

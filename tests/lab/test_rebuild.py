@@ -9,7 +9,6 @@ from lab import web
 from lab.documents import Documents
 from lab.lab import Lab
 from lab.moving import SOCKET, ladder, moving_documents
-from lab.s3 import CREATED
 from support.ceph_daemons import missing as no_ceph
 from support.site import Site
 
@@ -49,7 +48,6 @@ def backed_up(lab: Lab, tmp_path: Path) -> tuple[Lab, Site, set[str]]:
     lab.web2.run("rm", "-rf", web.MEDIA)
     site = rebuilding(lab).write(tmp_path)
     site.drorch("repository", "create", "vault")
-    site.drorch("store", "create", "offsite", "--yes=offsite", expect=CREATED)
     with lab.customer().shopping() as customer:
         customer.await_orders(5)
     site.drorch("backup", "shop")

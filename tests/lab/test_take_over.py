@@ -9,7 +9,6 @@ import pytest
 from drorch.core.step import RunState
 from lab.control import EVERY, FAILOVER, Steered, steered
 from lab.lab import Lab
-from lab.s3 import CREATED
 from support.ceph_daemons import missing as no_ceph
 from support.site import Site, lay_env
 
@@ -22,9 +21,7 @@ def laid(lab: Lab, folder: Path) -> Steered:
     """The first controller: it claims in a bucket that both reach."""
     if reason := no_ceph():
         pytest.skip(reason)
-    first = steered(lab, folder / "first", lease=True).lay()
-    first.site.drorch("store", "create", "claims", "--yes=claims", expect=CREATED)
-    return first
+    return steered(lab, folder / "first", lease=True).lay()
 
 
 def laptop(first: Steered, folder: Path) -> Steered:

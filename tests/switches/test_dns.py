@@ -185,6 +185,7 @@ def test_a_high_ttl_is_found_before(knot: Knot, tmp_path: Path) -> None:
         ({}, {}, "primary has no address"),
         ({"primary": "web1.example", "standby": "203.0.113.20"}, {}, "'web1.example' is no value"),
         ({"primary": "203.0.113.20", "standby": "203.0.113.20"}, {}, "the same address"),
+        (ADDRESSES, {"type": "CNAME"}, "'198.51.100.10' is no name"),
         ({}, {"from": "198.51.100.10", "to": "2001:db8::1"}, "is no value of a record of type A"),
     ],
 )

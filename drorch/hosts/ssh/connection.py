@@ -27,8 +27,11 @@ KEEPALIVE = 15.0
 PATIENCE = 45.0
 """Seconds without its answer after which the connection is given up: the machine hangs."""
 _CONFIRMED, _CLOSE = 91, 97
-_TO_A_CHANNEL = frozenset({_CONFIRMED, *range(93, 101)})
-"""The numbers of messages that begin with the number of a channel of the server's; RFC 4254, 9."""
+_NEVER_LATE = frozenset({94, 95, 96, _CLOSE})
+"""Data, further data, the end of data, CLOSE: with what a channel that was left must not be reached. Requests are not
+among them: whoever sends one waits for its answer."""
+_ABOUT_CHANNELS = _NEVER_LATE | {_CONFIRMED}
+"""Messages that begin with the server's number of a channel; RFC 4254, 9."""
 _SHAKING = 1.0
 """Seconds that a machine may take at least to agree on encryption, once it has taken the connection."""
 _USER_TIMEOUT = 30_000  # milliseconds that sent bytes may stay unacknowledged: a pulled cable
@@ -48,7 +51,7 @@ class NoSession(Exception):
 
 
 class Transport(paramiko.Transport):
-    """paramiko's, which sends nothing to a channel that was left.
+    """paramiko's, which sends nothing to a channel that was left, until its number is another's.
 
     paramiko builds a message while it holds the channel's lock, and sends it after that; meanwhile another thread may
     have answered the server's CLOSE (its open issues 1115 and 1705). RFC 4254, 5.3 forbids what then follows, and
@@ -65,13 +68,13 @@ class Transport(paramiko.Transport):
     def _send_message(self, data: paramiko.Message) -> None:
         with data.packet.getbuffer() as message:
             kind, number = message[0], int.from_bytes(message[1:5], "big")
-        if kind not in _TO_A_CHANNEL:
+        if kind not in _ABOUT_CHANNELS:
             super()._send_message(data)  # type: ignore[misc]  # the stubs leave it out
             return
         with self._order:
             if kind == _CONFIRMED:
                 self._left.discard(number)
-            if number in self._left:
+            if number in self._left and kind in _NEVER_LATE:
                 return
             if kind == _CLOSE:
                 self._left.add(number)

@@ -178,7 +178,7 @@ class StreamFailure:
     """What the command wrote to its standard error: printable, its end."""
 
 
-UNHEARD = "restic passed on nothing of what it said"
+UNHEARD = "it said nothing, or restic passed nothing of it on"
 """In place of a command's own words: restic 0.19.1 reads them beside its output, and can lose the last of them when the
 command ends at once.
 """
