@@ -18,14 +18,16 @@ from drorch.vault.signing import Signer
 from support.hands import appending, eventually, runbook, running, touched
 from support.site import Site
 
-SCHEDULE = 'schedule: {cron: "*/5 * * * *", catch_up: 12h}\n'
-
 
 def scheduled(site: Site, name: str, steps: str, more: str = "") -> None:
-    """A runbook that became due a while ago and that this state folder has known for half an hour."""
+    """A runbook that became due six times in the half hour for which this state folder has known it, the last time a
+    minute ago; it is not due again for half an hour.
+    """
     runbook(site, name, steps)
     path = site.folder / "runbooks" / f"{name}.yaml"
-    path.write_text(path.read_text().replace("steps:", f"{SCHEDULE}{more}steps:"))
+    minutes = sorted((datetime.now(UTC).minute - 1 - 5 * number) % 60 for number in range(6))
+    schedule = f'schedule: {{cron: "{",".join(map(str, minutes))} * * * *", catch_up: 12h}}\n'
+    path.write_text(path.read_text().replace("steps:", f"{schedule}{more}steps:"))
     journal = Journal(site.state / "journal.sqlite", lambda: Signer.open(site.state / "keys"))
     journal.put(f"seen:{name}", (datetime.now(UTC) - timedelta(minutes=31)).isoformat())
 
