@@ -61,7 +61,7 @@ def _state(server: Server, tools: Tools, host: Host) -> ReplicaState | Failure:
 
 def _unknown(host: str, failure: Failure) -> Finding:
     remedy = failure.hint or f"see whether {host} answers"
-    return Finding(about=host, what=failure.why, standing=Standing.UNKNOWN, remedy=remedy)
+    return Finding(about=host, what=failure.why.removeprefix(f"{host}: "), standing=Standing.UNKNOWN, remedy=remedy)
 
 
 def _bad(about: str, what: str, remedy: str) -> Finding:
