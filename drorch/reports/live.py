@@ -94,7 +94,8 @@ def drill_finding(service: str, drills: Sequence[DrillReadiness], runs: Sequence
         remedy = f"drorch drill {service}"
         return Finding(about="drill", what=what, standing=Standing.DOUBTFUL, remedy=remedy)
     proof = next(run for run in runs if run.id == held.proof)
-    level = min((ProofLevel(point["level"]) for point in points_of(proof).values()), key=lambda one: one.height)
+    levels = [ProofLevel(point["level"]) for point in points_of(proof).values()]
+    level = min(levels, key=lambda one: one.height, default=ProofLevel.TAKEN)
     what = f"the last one that proves it, {proof.id} of {length(now - proof.started)} ago, reached `{level.value}`"
     return Finding(about="drill", what=what, facts={"level": level.value})
 
